@@ -1,0 +1,37 @@
+"""What the networks are: rain patterns, plane contract and sizes. Imports nothing heavy, so that every runtime can read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PATTERNS = ("clear", "light", "heavy", "downpour")
+"""Rain patterns in the order of the perception scores. `clear` has no network: its frames pass through."""
+
+RAINY = PATTERNS[1:]
+"""Patterns that own a sub-network."""
+
+NEIGHBOURS = 4
+"""Luma planes of temporal state that each sub-network sees beside the frame."""
+
+MULTIPLE = 64
+"""Height and width of the planes that a sub-network takes are multiples of this many luma pixels."""
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """Shape of one sub-network.
+
+    widths: channels at half, quarter and eighth resolution.
+    depths: residual blocks on the way down and up at half and quarter resolution, and at the bottom.
+    window: side of the attention window at eighth resolution, in pixels there; 8 * window divides MULTIPLE.
+    """
+
+    name: str
+    widths: tuple[int, int, int]
+    depths: tuple[int, int, int]
+    window: int = 8
+
+
+FAST = NetSpec("fast", widths=(32, 48, 64), depths=(0, 1, 1))
+QUALITY = NetSpec("quality", widths=(80, 160, 256), depths=(2, 3, 4))
+SPECS = {spec.name: spec for spec in (FAST, QUALITY)}
