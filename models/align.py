@@ -1,0 +1,130 @@
+"""Temporal state: the luma of the frames around one frame, aligned with it and sorted at each pixel.
+
+Rain falls anew in every frame, so at most pixels some neighbour shows the dry background. Dense inverse search flow
+(Kroeger et al., ECCV 2016; OpenCV's implementation) at quarter resolution carries the neighbours over; area averaging
+to that size takes most of the rain away before the flow sees it. State is pixels only, so it cannot drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .spec import NEIGHBOURS
+
+SCALE = 4
+"""Luma pixels per flow pixel, each way."""
+
+SMALLEST = 12
+"""Shortest side of a thumbnail, in pixels, on which flow is estimated."""
+
+GAIN = 0.9
+"""Flow is believed where it brings the matching error below this share of the error without motion."""
+
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
+Flow = NDArray[np.float32]
+
+
+class Seen:
+    """One frame of a temporal window.
+
+    luma: (H, W) uint8, or uint16 with values up to `peak` (2**bits - 1). It is kept, not copied.
+    """
+
+    def __init__(self, luma: Plane, peak: int = 255) -> None:
+        self.luma = luma
+        self.thumb = _thumbnail(luma, peak)
+        self._flows: dict[int, tuple[Seen, Flow | None]] = {}
+
+    def flow_to(self, other: Seen) -> Flow | None:
+        """Where each pixel of this thumbnail lies in `other`'s: (H/4, W/4, 2) float32, (dx, dy); None if nothing moves."""
+        if id(other) not in self._flows:
+            self._flows[id(other)] = (other, _flow(self.thumb, other.thumb))
+        return self._flows[id(other)][1]
+
+    def forget(self) -> None:
+        """Drops the flows, and with them the frames they lead to."""
+        self._flows.clear()
+
+
+def near(window: Sequence[Seen], centre: int) -> Plane:
+    """Aligned state of `window[centre]`: (4, H, W) in its dtype, sorted at each pixel from dark to bright.
+
+    window: consecutive frames of one shot with the same size; at most NEIGHBOURS of them beside the centre.
+    The frame itself stands in for every neighbour that the window lacks.
+    """
+    if len(window) > NEIGHBOURS + 1:
+        raise ValueError(f"a window of {len(window)} frames: at most {NEIGHBOURS + 1} are used")
+    frame = window[centre]
+    before = _chain(frame, window[:centre][::-1])
+    after = _chain(frame, window[centre + 1 :])
+    planes = before + after + [frame.luma] * (NEIGHBOURS + 1 - len(window))
+    return np.stack(_sorted(planes))
+
+
+def _chain(frame: Seen, others: Sequence[Seen]) -> list[Plane]:
+    """Luma of `others`, each one step further from `frame`, carried over to it."""
+    planes, flow, last = [], None, frame
+    for other in others:
+        flow = _compose(flow, last.flow_to(other))
+        planes.append(other.luma if flow is None else _warp(other.luma, flow))
+        last = other
+    return planes
+
+
+def _sorted(planes: list[Plane]) -> list[Plane]:
+    """Sorting network for four planes, at each pixel."""
+    a, b, c, d = planes
+    a, b = cv2.min(a, b), cv2.max(a, b)
+    c, d = cv2.min(c, d), cv2.max(c, d)
+    a, c = cv2.min(a, c), cv2.max(a, c)
+    b, d = cv2.min(b, d), cv2.max(b, d)
+    return [a, cv2.min(b, c), cv2.max(b, c), d]
+
+
+def _thumbnail(luma: Plane, peak: int) -> NDArray[np.uint8]:
+    height, width = luma.shape
+    size = (max(1, width // SCALE), max(1, height // SCALE))
+    small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+    return small if small.dtype == np.uint8 else cv2.convertScaleAbs(small, alpha=255 / peak)
+
+
+def _estimator() -> cv2.DISOpticalFlow:
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    dis.setFinestScale(0)
+    dis.setGradientDescentIterations(8)
+    return dis
+
+
+def _flow(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Flow | None:
+    """Flow from a to b, zero where it explains no more than stillness does; None if it is zero all over."""
+    if min(a.shape) < SMALLEST:
+        return None
+    flow = _estimator().calc(a, b, None)
+    still = cv2.blur(cv2.absdiff(a, b).astype(np.float32), (9, 9))
+    moved = cv2.blur(cv2.absdiff(a, _warp(b, flow, 1)).astype(np.float32), (9, 9))
+    believed = moved < GAIN * still - 0.5
+    if not believed.any():
+        return None
+    flow *= cv2.blur(believed.astype(np.float32), (5, 5))[..., None]
+    return flow
+
+
+def _compose(first: Flow | None, second: Flow | None) -> Flow | None:
+    """The flow that takes `first` and then `second`."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + _warp(second, first, 1)
+
+
+def _warp(image: NDArray[np.generic], flow: Flow, scale: int = SCALE) -> NDArray[np.generic]:
+    """`image` drawn from where `flow`, at 1/scale of its resolution, points."""
+    height, width = image.shape[:2]
+    places = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) if scale != 1 else flow.copy()
+    places *= scale
+    places[..., 0] += np.arange(width, dtype=np.float32)
+    places[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
