@@ -1,0 +1,112 @@
+"""Clean clips and stills, as planes in memory, with what a manifest says of the camera."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+CLIPS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m")
+STILLS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+Bytes = NDArray[np.uint8]
+
+
+class FootageError(ValueError):
+    """A folder or file that cannot serve as footage; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive frames of one shot, 4:2:0, 8 bit; a still is a clip of one frame.
+
+    y: (T, H, W) uint8, H and W even; uv: (T, 2, H/2, W/2) uint8. camera: "static", "moving", "still" or "" when unknown.
+    """
+
+    name: str
+    y: Bytes
+    uv: Bytes
+    fps: float = 25.0
+    camera: str = ""
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def with_planes(self, y: Bytes, uv: Bytes) -> Clip:
+        return replace(self, y=y, uv=uv)
+
+
+def footage(folder: Path, frames: int = 0, clips: int = 0) -> list[Clip]:
+    """The clips and stills under a folder, by name; at most `clips` of each sort and `frames` of each clip (0: all)."""
+    if not folder.is_dir():
+        raise FootageError(f"{folder}: no such folder; give one that holds clean clips or stills")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in CLIPS + STILLS)
+    if not files:
+        raise FootageError(f"{folder}: no clips ({' '.join(CLIPS)}) and no stills ({' '.join(STILLS)}) in it")
+    cameras = _cameras(folder)
+    moving = [path for path in files if path.suffix.lower() in CLIPS]
+    stills = [path for path in files if path.suffix.lower() in STILLS]
+    chosen = _spread(moving, clips) + _spread(stills, clips)
+    return [read(path, frames, cameras.get(path.name, "")) for path in chosen]
+
+
+def read(path: Path, frames: int = 0, camera: str = "") -> Clip:
+    """One file, at most `frames` frames of it (0: all), cropped to an even size."""
+    try:
+        with av.open(str(path)) as box:
+            rate = float(box.streams.video[0].average_rate or 25)
+            planes = [_planes(frame) for frame in islice(box.decode(video=0), frames or None)]
+    except (av.FFmpegError, IndexError) as error:
+        raise FootageError(f"{path}: cannot be read as a picture or video ({error}); remove it from the folder") from error
+    if not planes:
+        raise FootageError(f"{path}: holds no frame; remove it from the folder")
+    y, uv = (np.stack(each) for each in zip(*planes, strict=True))
+    return Clip(path.stem, y, uv, rate, "still" if path.suffix.lower() in STILLS else camera)
+
+
+def _planes(frame: av.VideoFrame) -> tuple[Bytes, Bytes]:
+    height, width = frame.height // 2 * 2, frame.width // 2 * 2
+    if (height, width) != (frame.height, frame.width) or frame.format.name not in ("yuv420p", "yuvj420p"):
+        return from_rgb(frame.to_ndarray(format="rgb24")[:height, :width])
+    flat = frame.to_ndarray()
+    return flat[:height], flat[height:].reshape(2, height // 2, width // 2)
+
+
+def from_rgb(rgb: Bytes) -> tuple[Bytes, Bytes]:
+    """(H, W, 3) uint8 RGB of even size as planes (H, W) and (2, H/2, W/2), BT.601 video range."""
+    height, width = rgb.shape[:2]
+    flat = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").to_ndarray(format="yuv420p")
+    return flat[:height], flat[height:].reshape(2, height // 2, width // 2)
+
+
+def rgb(y: Bytes, uv: Bytes) -> Bytes:
+    """Planes of one frame as (H, W, 3) uint8 RGB, read as BT.601 video range."""
+    flat = np.concatenate([y, uv.reshape(-1, y.shape[1])])
+    return av.VideoFrame.from_ndarray(flat, format="yuv420p").to_ndarray(format="rgb24")
+
+
+def _spread(files: Sequence[Path], count: int) -> list[Path]:
+    """At most `count` of the files, evenly spread over the list (0: all)."""
+    if not count or count >= len(files):
+        return list(files)
+    return [files[i * len(files) // count] for i in range(count)]
+
+
+def _cameras(folder: Path) -> dict[str, str]:
+    """File name -> camera, from the nearest manifest.csv in the folder or in one of the two above it."""
+    for place in (folder, *folder.resolve().parents[:2]):
+        if (place / "manifest.csv").is_file():
+            return {Path(row["file"]).name: row.get("camera", "") for row in _rows(place / "manifest.csv")}
+    return {}
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
