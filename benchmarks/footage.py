@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -60,36 +60,55 @@ def footage(folder: Path, frames: int = 0, clips: int = 0) -> list[Clip]:
 def read(path: Path, frames: int = 0, camera: str = "") -> Clip:
     """One file, at most `frames` frames of it (0: all), cropped to an even size."""
     try:
-        with av.open(str(path)) as box:
-            rate = float(box.streams.video[0].average_rate or 25)
-            planes = [_planes(frame) for frame in islice(box.decode(video=0), frames or None)]
-    except (av.FFmpegError, IndexError) as error:
+        y, uv = decode(str(path), frames)
+        rate = _rate(path)
+    except (av.FFmpegError, IndexError, ValueError) as error:
         raise FootageError(f"{path}: cannot be read as a picture or video ({error}); remove it from the folder") from error
-    if not planes:
-        raise FootageError(f"{path}: holds no frame; remove it from the folder")
-    y, uv = (np.stack(each) for each in zip(*planes, strict=True))
     return Clip(path.stem, y, uv, rate, "still" if path.suffix.lower() in STILLS else camera)
+
+
+def decode(file: str | BinaryIO, frames: int = 0) -> tuple[Bytes, Bytes]:
+    """Planes y (T, H, W), uv (T, 2, H/2, W/2) of a file's first `frames` frames (0: all). ValueError where there is none."""
+    with av.open(file, "r") as box:
+        planes = [_planes(each) for each in islice(box.decode(video=0), frames or None)]
+    if not planes:
+        raise ValueError("it holds no frame")
+    y, uv = (np.stack(each) for each in zip(*planes, strict=True))
+    return y, uv
+
+
+def frame(y: Bytes, uv: Bytes) -> av.VideoFrame:
+    """Planes of one frame as a yuv420p frame."""
+    return av.VideoFrame.from_ndarray(np.concatenate([y, uv.reshape(-1, y.shape[1])]), format="yuv420p")
+
+
+def _rate(path: Path) -> float:
+    with av.open(str(path)) as box:
+        return float(box.streams.video[0].average_rate or 25)
 
 
 def _planes(frame: av.VideoFrame) -> tuple[Bytes, Bytes]:
     height, width = frame.height // 2 * 2, frame.width // 2 * 2
     if (height, width) != (frame.height, frame.width) or frame.format.name not in ("yuv420p", "yuvj420p"):
-        return from_rgb(frame.to_ndarray(format="rgb24")[:height, :width])
-    flat = frame.to_ndarray()
+        return from_rgb(_array(frame, "rgb24")[:height, :width])
+    flat = _array(frame, frame.format.name)
     return flat[:height], flat[height:].reshape(2, height // 2, width // 2)
 
 
 def from_rgb(rgb: Bytes) -> tuple[Bytes, Bytes]:
     """(H, W, 3) uint8 RGB of even size as planes (H, W) and (2, H/2, W/2), BT.601 video range."""
     height, width = rgb.shape[:2]
-    flat = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").to_ndarray(format="yuv420p")
+    flat = _array(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"), "yuv420p")
     return flat[:height], flat[height:].reshape(2, height // 2, width // 2)
 
 
 def rgb(y: Bytes, uv: Bytes) -> Bytes:
     """Planes of one frame as (H, W, 3) uint8 RGB, read as BT.601 video range."""
-    flat = np.concatenate([y, uv.reshape(-1, y.shape[1])])
-    return av.VideoFrame.from_ndarray(flat, format="yuv420p").to_ndarray(format="rgb24")
+    return _array(frame(y, uv), "rgb24")
+
+
+def _array(frame: av.VideoFrame, form: str) -> Bytes:
+    return np.asarray(frame.to_ndarray(format=form), np.uint8)
 
 
 def _spread(files: Sequence[Path], count: int) -> list[Path]:

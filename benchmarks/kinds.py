@@ -10,12 +10,14 @@ import io
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from .footage import Bytes, Clip
+from .footage import Bytes, Clip, FootageError, decode, frame
 from .streaks import Floats, Layer, texture
 
 BLACK, WHITE = 16.0, 235.0
@@ -70,6 +72,13 @@ KINDS = (
 BY_NAME = {kind.name: kind for kind in KINDS}
 
 
+def named(name: str) -> Kind:
+    """FootageError, one line, for a name that is not in KINDS."""
+    if name not in BY_NAME:
+        raise FootageError(f"kind {name!r} is not known; choose from {', '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
 def render(kind: Kind, clip: Clip) -> tuple[Clip, Clip]:
     """(weather, truth): the clip as the camera saw it, and what a perfect deraining of that gives."""
     rng = np.random.default_rng(zlib.crc32(f"{kind.name}/{clip.name}".encode()))
@@ -107,7 +116,7 @@ def _fall(kind: Kind, layer: Layer, clip: Clip, rng: np.random.Generator) -> Cal
 
     def at(t: int) -> Floats:
         gust = kind.gust * (0.7 * np.sin(phase + 2 * pace * t / clip.fps * 2.2) + 0.3 * np.sin(3.1 * phase + 7 * t / clip.fps))
-        lean = int(round((layer.lean + gust) / 2)) * 2
+        lean = round((layer.lean + gust) / 2) * 2
         sheet = texture(layer, lean, side, scale, seed)
         down, right = (np.cos(np.deg2rad(lean)), np.sin(np.deg2rad(lean)))
         jump = jumps[t // 3]  # three frames of one shower, then another part of the texture
@@ -121,7 +130,8 @@ def _mist(size: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """(H, W) share of the veil, 0..1: patchy, and thicker towards the top, where it is farther."""
     height, width = size
     patches = cv2.resize(rng.uniform(0.6, 1, (3, 4)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(patches * np.linspace(1, 0.55, height, dtype=np.float32)[:, None], 0, 1)
+    thinning = np.linspace(1, 0.55, height, dtype=np.float32)[:, None]
+    return np.asarray((patches * thinning).clip(0, 1), np.float32)
 
 
 def _lay_on(y: Bytes, uv: Bytes, opacity: Floats, veil: Floats) -> tuple[Bytes, Bytes]:
@@ -159,15 +169,11 @@ def _compressed(clip: Clip, crf: int) -> Clip:
         stream = box.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "fast", "threads": "1"})
         stream.height, stream.width, stream.pix_fmt = *clip.y.shape[1:], "yuv420p"
         for y, uv in zip(clip.y, clip.uv, strict=True):
-            frame = av.VideoFrame.from_ndarray(np.concatenate([y, uv.reshape(-1, y.shape[1])]), format="yuv420p")
-            box.mux(stream.encode(frame))
+            box.mux(stream.encode(frame(y, uv)))
         box.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as box:
-        flat = np.stack([frame.to_ndarray() for frame in box.decode(video=0)])
-    height = clip.y.shape[1]
-    return clip.with_planes(flat[:, :height], flat[:, height:].reshape(clip.uv.shape))
+    return clip.with_planes(*decode(file))
 
 
-def _bytes(plane: Floats) -> Bytes:
-    return np.rint(plane).clip(0, 255).astype(np.uint8)
+def _bytes(plane: NDArray[np.floating[Any]]) -> Bytes:
+    return np.asarray(np.rint(plane).clip(0, 255), np.uint8)
