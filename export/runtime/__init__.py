@@ -1,0 +1,120 @@
+"""Runtimes behind one contract. `load` imports the library of the chosen one, and no other."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from ...models.spec import SPECS
+from ..errors import OptionError, RuntimeMissing
+from . import gpu
+from .base import Backend, Clean, Networks, Runtime
+from .threads import cores, share
+
+__all__ = ["NAMES", "OFFERED", "PRECISIONS", "Clean", "Runtime", "candidates", "installed", "load"]
+
+NEEDS = {
+    "tensorrt": ("tensorrt", "torch"),
+    "torch": ("torch", "safetensors"),
+    "openvino": ("openvino",),
+    "onnx": ("onnxruntime",),
+}
+"""Modules that a runtime cannot do without, the fastest runtime on its hardware first."""
+
+INSTALL = {
+    "tensorrt": "pip install 'derain-video[tensorrt]'",
+    "torch": "pip install 'derain-video[train]'",
+    "openvino": "pip install openvino",
+    "onnx": "pip install onnxruntime",
+}
+OFFERED = {
+    "tensorrt": ("fp16", "fp32", "int8"),
+    "torch": ("fp32", "bf16", "fp16"),
+    "openvino": ("fp32", "bf16", "int8"),
+    "onnx": ("fp32", "fp16", "int8"),
+}
+"""Precisions of each runtime."""
+
+NAMES = ("auto", *NEEDS)
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+
+Opener = Callable[[Path | None, str, int], Backend]
+"""Takes folder, precision and threads."""
+
+log = logging.getLogger("derain_video")
+
+
+def load(name: str = "auto", *, model: str = "fast", precision: str = "auto", threads: int = 0, folder: Path | None = None) -> Runtime:
+    """Opens a runtime; its networks are built when first used. Close it, or use it in a `with`.
+
+    name: one of NAMES; auto takes the fastest that is present, and logs which and why. model: size of the sub-networks.
+    precision: one of PRECISIONS; auto is the fastest of those that stay within 50 dB of fp32. threads: for the CPU; 0 leaves room
+    for decoding and encoding. folder: graphs from `derain-export onnx` (for torch: trained weights) in place of those that ship.
+    OptionError (a ValueError) for a value not offered, RuntimeMissing (an ImportError) with the pip line.
+    """
+    _offered("runtime", name, NAMES)
+    _offered("model", model, tuple(SPECS))
+    _offered("precision", precision, PRECISIONS)
+    if threads < 0:
+        raise OptionError(f"{threads} threads: give 1 or more, or 0 for a sensible number")
+    backend = _fastest(precision, folder is None) if name == "auto" else _backend(name, precision)
+    return Networks(backend(folder, precision, threads or share(cores())), model)
+
+
+def candidates() -> list[tuple[str, str]]:
+    """Runtimes for this machine, the fastest first, and why each would be taken."""
+    processor = [
+        ("openvino", "the fastest on a processor"),
+        ("onnx", "openvino is not there"),
+        ("torch", "neither openvino nor onnxruntime is there"),
+    ]
+    if not gpu.count():
+        return processor
+    card = [("tensorrt", "an NVIDIA GPU is there"), ("torch", "an NVIDIA GPU is there, tensorrt is not")]
+    if installed("onnx") and "onnxruntime-gpu" in metadata.packages_distributions().get("onnxruntime", ()):
+        card.append(("onnx", "an NVIDIA GPU is there, neither tensorrt nor torch is"))
+    return card + processor
+
+
+def _fastest(precision: str, shipped: bool) -> Opener:
+    """The first candidate that offers `precision` and whose library loads; one that is there and fails is warned of.
+
+    torch takes weights, not graphs, so it is a candidate only for what ships.
+    """
+    for name, why in candidates():
+        if not installed(name) or precision not in ("auto", *OFFERED[name]) or (name == "torch" and not shipped):
+            continue
+        try:
+            backend = _backend(name, precision)
+        except RuntimeMissing as error:
+            log.warning("%s", error)
+        else:
+            log.info("runtime %s: %s", name, why)
+            return backend
+    raise RuntimeMissing(f"no runtime that offers precision {precision} is there: {INSTALL['onnx']}")
+
+
+def _backend(name: str, precision: str) -> Opener:
+    if not installed(name):
+        raise RuntimeMissing(f"runtime {name} is not installed: {INSTALL[name]}")
+    if precision not in ("auto", *OFFERED[name]):
+        raise OptionError(f"runtime {name} has no precision {precision}; it offers {', '.join(OFFERED[name])}")
+    try:
+        opener: Opener = importlib.import_module(f".{name}_", __package__).open_backend
+    except (ImportError, OSError) as error:
+        raise RuntimeMissing(f"runtime {name} does not load ({str(error).splitlines()[0]}): {INSTALL[name]}") from error
+    return opener
+
+
+def installed(name: str) -> bool:
+    """Whether the modules that a runtime needs are there; imports none of them."""
+    return all(importlib.util.find_spec(module) for module in NEEDS[name])
+
+
+def _offered(what: str, value: str, offered: tuple[str, ...]) -> None:
+    if value not in offered:
+        raise OptionError(f"{what} {value!r} is not offered; choose one of {', '.join(offered)}")

@@ -1,0 +1,62 @@
+"""Work on the GPU at fixed addresses: planes are copied in, a CUDA graph is replayed, planes are copied out; all on one stream.
+
+Used by the torch and TensorRT runtimes. Not run without an NVIDIA GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+WARM_UPS = 3
+"""Runs before the capture, in which libraries choose their kernels and allocate."""
+
+Work = Callable[[Mapping[str, Tensor]], Sequence[Tensor]]
+
+
+class Captured:
+    """`work` for inputs of the shapes and types of `feed`. It must enqueue on the current stream only, and not synchronise."""
+
+    def __init__(self, work: Work, feed: Mapping[str, NDArray[Any]], stream: torch.cuda.Stream) -> None:
+        self._stream = stream
+        self._host = {name: torch.from_numpy(np.empty_like(array)).pin_memory() for name, array in feed.items()}
+        self._inputs = {name: tensor.to(stream.device) for name, tensor in self._host.items()}
+        self._copy_in(feed)
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                work(self._inputs)
+        stream.synchronize()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, stream=stream):
+            self._outputs = list(work(self._inputs))
+
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        self._copy_in(feed)
+        with torch.cuda.stream(self._stream):
+            self._graph.replay()
+            results = [_pinned(output) for output in self._outputs]
+            for result, output in zip(results, self._outputs, strict=True):
+                result.copy_(output, non_blocking=True)
+        self._stream.synchronize()
+        return [result.numpy() for result in results]
+
+    def _copy_in(self, feed: Mapping[str, NDArray[Any]]) -> None:
+        with torch.cuda.stream(self._stream):
+            for name, array in feed.items():
+                np.copyto(self._host[name].numpy(), array)
+                self._inputs[name].copy_(self._host[name], non_blocking=True)
+
+
+def _pinned(like: Tensor) -> Tensor:
+    """Fresh page-locked memory, which torch takes from a pool: the caller owns it, and the copy out is asynchronous."""
+    return torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
+
+
+def signature(feed: Mapping[str, NDArray[Any]]) -> tuple[tuple[tuple[int, ...], str], ...]:
+    """Shapes and types of the inputs: what a captured graph is bound to."""
+    return tuple((array.shape, array.dtype.str) for array in feed.values())

@@ -1,0 +1,84 @@
+"""torch: the reference, in fp32 on the CPU; on a GPU in bf16 or fp16, channels-last, one CUDA graph per network and size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...models import store
+from ...models.subnet import PlaneNet
+from ..graph import PERCEPTION, Graph
+from .base import Network
+from .captured import Captured, signature
+
+TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Torch:
+    """Backend over the weights in `folder`, or over those that ship."""
+
+    name = "torch"
+
+    def __init__(self, folder: Path | None, precision: str, threads: int) -> None:
+        self.folder = folder or store.WEIGHTS
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        fast = "bf16" if self.device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        self.precision = fast if precision == "auto" else precision
+        torch.set_num_threads(threads)
+
+    def network(self, graph: Graph) -> Network:
+        net = module(graph, self.folder).to(self.device).to(memory_format=torch.channels_last)
+        low = None if graph.network == PERCEPTION else TYPES[self.precision]
+        runner = _Cuda if self.device == "cuda" else _Cpu
+        return runner(net, graph.inputs, low)
+
+    def close(self) -> None:
+        """Modules free themselves."""
+
+
+def module(graph: Graph, folder: Path = store.WEIGHTS) -> nn.Module:
+    """The torch network with a graph's signature, for inference."""
+    if graph.network == PERCEPTION:
+        return perceiver(folder)
+    return PlaneNet(store.subnet(graph.pattern, graph.network, folder)).eval()
+
+
+class _Cpu:
+    def __init__(self, net: nn.Module, inputs: Sequence[str], low: torch.dtype | None) -> None:
+        self._net, self._inputs, self._low = net, inputs, low
+
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        tensors = {name: torch.from_numpy(array if array.flags.writeable else array.copy()) for name, array in feed.items()}
+        with torch.inference_mode():
+            return [result.numpy() for result in self._work(tensors)]
+
+    def _work(self, tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        device = next(iter(tensors.values())).device.type
+        with torch.autocast(device, self._low, enabled=self._low is not None, cache_enabled=False):
+            results = self._net(*(tensors[name] for name in self._inputs))
+        return (results,) if isinstance(results, Tensor) else tuple(results)
+
+
+class _Cuda(_Cpu):
+    """The same work, captured once for each size."""
+
+    def __init__(self, net: nn.Module, inputs: Sequence[str], low: torch.dtype | None) -> None:
+        super().__init__(net, inputs, low)
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._captured: dict[object, Captured] = {}
+
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        key = signature(feed)
+        with torch.inference_mode():
+            if key not in self._captured:
+                self._captured.clear()
+                self._captured[key] = Captured(self._work, feed, self._stream)
+            return self._captured[key](feed)
+
+
+open_backend = Torch
