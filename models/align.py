@@ -8,6 +8,7 @@ to that size takes most of the rain away before the flow sees it. State is pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -37,17 +38,13 @@ class Seen:
     def __init__(self, luma: Plane, peak: int = 255) -> None:
         self.luma = luma
         self.thumb = _thumbnail(luma, peak)
-        self._flows: dict[int, tuple[Seen, Flow | None]] = {}
+        self._flows: WeakKeyDictionary[Seen, Flow | None] = WeakKeyDictionary()
 
     def flow_to(self, other: Seen) -> Flow | None:
         """Where each pixel of this thumbnail lies in `other`'s: (H/4, W/4, 2) float32, (dx, dy); None if nothing moves."""
-        if id(other) not in self._flows:
-            self._flows[id(other)] = (other, _flow(self.thumb, other.thumb))
-        return self._flows[id(other)][1]
-
-    def forget(self) -> None:
-        """Drops the flows, and with them the frames they lead to."""
-        self._flows.clear()
+        if other not in self._flows:
+            self._flows[other] = _flow(self.thumb, other.thumb)
+        return self._flows[other]
 
 
 def near(window: Sequence[Seen], centre: int) -> Plane:

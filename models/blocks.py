@@ -1,0 +1,47 @@
+"""Convolutions that the sub-networks are built of: no normalisation, so that a tile sees what the whole frame sees."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Refine(nn.Module):
+    """Pre-activated residual 3x3 convolution: x + conv(relu(x)); (N, C, H, W) to the same."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        self.conv.weight.data.mul_(0.5)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(self.relu(x))  # type: ignore[no-any-return]
+
+
+class Down(nn.Module):
+    """Half the resolution: (N, C, H, W) to (N, D, H/2, W/2)."""
+
+    def __init__(self, width: int, wider: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, wider, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+class Up(nn.Module):
+    """Twice the resolution by pixel shuffle: (N, D, H, W) to (N, C, 2H, 2W)."""
+
+    def __init__(self, wider: int, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(wider, 4 * width, 1)
+        self.shuffle = nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shuffle(self.conv(x))  # type: ignore[no-any-return]
+
+
+def refines(width: int, depth: int) -> nn.Sequential:
+    """`depth` residual convolutions of one width."""
+    return nn.Sequential(*(Refine(width) for _ in range(depth)))

@@ -1,0 +1,57 @@
+"""Losses of the sub-networks: dynamic loss scheduling on the picture and cross-entropy on the masks of every scale."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class DynamicLossSchedule:
+    """Dynamic loss scheduling (DLS; Guan & Yoshie 2025, arXiv:2506.01366).
+
+    From the paper: the loss adapts its gradients to the state of training and serves better than plain l1 or l2. The formula is our
+    reading: Barron's general robust loss (CVPR 2019), whose exponent falls from near 2 (l2) to 1 (l1-like) as the running error
+    falls below its first value, and whose scale follows the running error. Gradients stay within -1..1.
+    """
+
+    def __init__(self, momentum: float = 0.99, smallest: float = 1 / 255) -> None:
+        self.momentum, self.smallest = momentum, smallest
+        self.first = 0.0
+        self.running = 0.0
+
+    @property
+    def exponent(self) -> float:
+        """1.9 at the start, 1 once the running error is a third of the first."""
+        share = self.running / self.first if self.first else 1.0
+        return 1.0 + 0.9 * min(1.0, max(0.0, 1.5 * share - 0.5))
+
+    def __call__(self, error: Tensor, weight: Tensor) -> Tensor:
+        """error: output minus truth, any shape, 0..1 for peak; weight: of each element, same shape. Returns a scalar."""
+        size = float((error.detach().abs() * weight).sum() / weight.sum())
+        self.running = size if not self.first else self.momentum * self.running + (1 - self.momentum) * size
+        self.first = self.first or size
+        scale, exponent = max(self.running, self.smallest), self.exponent
+        spread = abs(exponent - 2)
+        value = scale * spread / exponent * (((error / scale) ** 2 / spread + 1) ** (exponent / 2) - 1)
+        return (value * weight).sum() / weight.sum()
+
+    def state(self) -> dict[str, float]:
+        """What a resumed run needs."""
+        return {"first": self.first, "running": self.running}
+
+    def resume(self, state: dict[str, float]) -> None:
+        """Takes `state()` back."""
+        self.first, self.running = state["first"], state["running"]
+
+
+def mask_loss(logits: tuple[Tensor, ...], mask: Tensor) -> Tensor:
+    """Binary cross-entropy of the masks of every scale, in the mean.
+
+    logits: (N, 1, H/s, W/s) each; mask: (N, 1, H, W) truth in 0..1, averaged to each scale.
+    """
+    losses = [
+        functional.binary_cross_entropy_with_logits(logit.float(), functional.adaptive_avg_pool2d(mask, logit.shape[-2:]))
+        for logit in logits
+    ]
+    return torch.stack(losses).mean()

@@ -1,0 +1,52 @@
+"""Mask-guided cross-attention (MGCA; Guan & Yoshie 2025, arXiv:2506.01366).
+
+From the paper: predicted rain masks guide a cross-attention in which rainy regions draw on clean background regions.
+Our reading: queries come from rainy features, keys and values from background features, and a key's weight is its probability
+of being background. Attention stays inside square windows, so cost is linear in pixels and a tile equals the whole frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class MaskGuidedCrossAttention(nn.Module):
+    """Adds to rainy positions what the background of their window offers.
+
+    width: channels of the features. window: side of a window; H and W are multiples of it.
+    """
+
+    def __init__(self, width: int, window: int) -> None:
+        super().__init__()
+        self.width, self.window = width, window
+        self.query = nn.Conv2d(width, width, 1)
+        self.key = nn.Conv2d(width, width, 1)
+        self.value = nn.Conv2d(width, width, 1)
+        self.out = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x: (N, C, H, W) features; mask: (N, 1, H, W) probability of rain in 0..1. Returns (N, C, H, W)."""
+        height, width = x.shape[-2:]
+        background = x * (1 - mask)
+        query = self._windows(self.query(x * mask), height, width)  # (windows, w*w, C)
+        key = self._windows(self.key(background), height, width)
+        value = self._windows(self.value(background), height, width)
+        clean = self._windows(1 - mask, height, width).transpose(1, 2)  # (windows, 1, w*w)
+        scores = query @ key.transpose(1, 2) * self.width**-0.5 + torch.log(clean + 1e-3)
+        drawn = self._frame(scores.softmax(-1) @ value, height, width)
+        return x + mask * self.out(drawn)  # type: ignore[no-any-return]
+
+    def _windows(self, x: Tensor, height: int, width: int) -> Tensor:
+        """(N, C, H, W) to (windows, w*w, C)."""
+        side, channels = self.window, x.shape[1]
+        x = x.reshape(-1, channels, height // side, side, width // side, side)
+        return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, side * side, channels)
+
+    def _frame(self, x: Tensor, height: int, width: int) -> Tensor:
+        """(windows, w*w, C) back to (N, C, H, W)."""
+        side = self.window
+        x = x.reshape(-1, height // side, width // side, side, side, self.width)
+        return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.width, height, width)

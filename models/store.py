@@ -1,0 +1,45 @@
+"""Weights on disk: safetensors files beside this package, with what made them in their metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .spec import SPECS
+from .subnet import DerainNet
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the weights that ship lie."""
+
+
+def save(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes `state` under a temporary name and renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft, dict(metadata))
+    draft.replace(path)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a weights file. FileNotFoundError names the file and how to make it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no weights there; train them with derain-train, or give the folder that holds them")
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+
+
+def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet:
+    """The trained sub-network of a pattern, for inference on the CPU in float32."""
+    net = DerainNet(SPECS[size])
+    net.load_state_dict(load(folder / f"{size}_{pattern}.safetensors")[0])
+    return net.eval().requires_grad_(False)
+
+
+def stamp(command: str, commit: str, **facts: object) -> dict[str, str]:
+    """Metadata of a training run."""
+    return {"command": command, "commit": commit, "torch": torch.__version__, **{k: str(v) for k, v in facts.items()}}

@@ -1,0 +1,127 @@
+"""DerainNet, the sub-network of one rain pattern: planes of a rainy frame and its aligned neighbours in, clean planes and mask out.
+
+A U-Net at half, quarter and eighth resolution that predicts rain masks at every scale and guides its cross-attention (mgca.py)
+by them. What it adds to a pixel is mask * (a weighted pull towards the sorted neighbours + a residual): the neighbours' texture
+arrives unblurred, and where the mask is zero the frame is untouched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .blocks import Down, Up, refines
+from .mgca import MaskGuidedCrossAttention
+from .spec import NEIGHBOURS, NetSpec
+
+PIXELS = 4
+"""Luma pixels that share one position at half resolution."""
+
+FLOOR = 0.05
+"""Mask probabilities below this count as none."""
+
+
+@dataclass(frozen=True)
+class Derained:
+    """What a sub-network finds: all float, luma 0..1 for black to peak.
+
+    y: (N, 1, H, W) luma to add; uv: (N, 2, H/2, W/2) chroma to add, both already masked.
+    mask: (N, 1, H, W) in 0..1, a multiple of 1/255 outside training; logits: masks before the sigmoid at full, quarter and eighth resolution.
+    """
+
+    y: Tensor
+    uv: Tensor
+    mask: Tensor
+    logits: tuple[Tensor, Tensor, Tensor]
+
+
+class DerainNet(nn.Module):
+    """One sub-network of the size that `spec` gives."""
+
+    def __init__(self, spec: NetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        half, quarter, eighth = spec.widths
+        top, middle, bottom = spec.depths
+        self.stem = nn.Conv2d(PIXELS * (1 + NEIGHBOURS) + 2, half, 3, padding=1)
+        self.down_half = refines(half, top)
+        self.to_quarter = Down(half, quarter)
+        self.down_quarter = refines(quarter, middle)
+        self.quarter_mask = nn.Conv2d(quarter, 1, 1)
+        self.to_eighth = Down(quarter, eighth)
+        self.before = refines(eighth, bottom)
+        self.eighth_mask = nn.Conv2d(eighth, 1, 1)
+        self.attention = MaskGuidedCrossAttention(eighth, spec.window)
+        self.after = refines(eighth, bottom)
+        self.from_eighth = Up(eighth, quarter)
+        self.up_quarter = refines(quarter, middle)
+        self.from_quarter = Up(quarter, half)
+        self.up_half = refines(half, top + 1)
+        self.head = nn.Conv2d(half, PIXELS * (NEIGHBOURS + 2) + 2, 1)
+        self.relu = nn.ReLU()
+        self._start_from_median()
+
+    def forward(self, y: Tensor, uv: Tensor, near: Tensor) -> Derained:
+        """y: (N, 1, H, W) luma; uv: (N, 2, H/2, W/2) chroma; near: (N, 4, H, W) aligned neighbours minus y. All float, 0..1 for peak."""
+        near = functional.pixel_unshuffle(near, 2)  # (N, 16, H/2, W/2), four sub-pixels of each neighbour
+        half = self.down_half(self.stem(torch.cat([functional.pixel_unshuffle(y, 2) - 0.5, uv - 0.5, 4 * near], 1)))
+        quarter = self.down_quarter(self.to_quarter(half))
+        coarse = self.quarter_mask(quarter)  # (N, 1, H/4, W/4)
+        eighth = self.before(self.to_eighth(quarter))
+        coarser = self.eighth_mask(eighth) + functional.avg_pool2d(coarse, 2)
+        eighth = self.after(self.attention(eighth, torch.sigmoid(coarser)))
+        quarter = self.up_quarter(quarter + self.from_eighth(eighth))
+        half = self.up_half(half + self.from_quarter(quarter))
+        return self._combine(self.head(self.relu(half)), near, (coarse, coarser))
+
+    def _combine(self, head: Tensor, near: Tensor, masks: tuple[Tensor, Tensor]) -> Derained:
+        pull, residual, logit, uv = head.split([PIXELS * NEIGHBOURS, PIXELS, PIXELS, 2], 1)
+        mask = ((torch.sigmoid(logit) - FLOOR) / (1 - FLOOR)).clamp(0, 1)  # (N, 4, H/2, W/2)
+        if not self.training:
+            mask = (mask * 255).round() / 255
+        change = residual
+        for k in range(NEIGHBOURS):
+            part = slice(PIXELS * k, PIXELS * (k + 1))
+            change = change + pull[:, part] * near[:, part]
+        return Derained(
+            functional.pixel_shuffle(mask * change, 2),
+            mask.mean(1, keepdim=True) * uv,
+            functional.pixel_shuffle(mask, 2),
+            (functional.pixel_shuffle(logit, 2), *masks),
+        )
+
+    def _start_from_median(self) -> None:
+        """The first output pulls towards the middle of the neighbours, under a mask that is mostly shut."""
+        nn.init.normal_(self.head.weight, std=1e-2)
+        bias = torch.zeros(self.head.out_channels)
+        bias[PIXELS : 3 * PIXELS] = 0.5
+        bias[PIXELS * (NEIGHBOURS + 1) : PIXELS * (NEIGHBOURS + 2)] = -1.0
+        self.head.bias = nn.Parameter(bias)
+
+
+class PlaneNet(nn.Module):
+    """DerainNet on integer planes, the graph that is exported: scaling and rounding inside, the last sum in integers."""
+
+    def __init__(self, net: DerainNet) -> None:
+        super().__init__()
+        self.net = net.eval()
+
+    def forward(self, y: Tensor, uv: Tensor, near: Tensor, peak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """y (N, 1, H, W), uv (N, 2, H/2, W/2), near (N, 4, H, W): all uint8 or all uint16; peak: (1,) float32, 2**bits - 1.
+
+        Returns clean y and uv like the inputs, and the mask, (N, 1, H, W) uint8 in 0..255. H, W: multiples of MULTIPLE.
+        """
+        luma, chroma, others = (plane.to(torch.int32) for plane in (y, uv, near))
+        scale = 1 / peak
+        found = self.net(luma * scale, chroma * scale, (others - luma) * scale)
+        clean = (_add(luma, found.y, peak).to(y.dtype), _add(chroma, found.uv, peak).to(uv.dtype))
+        return *clean, (found.mask * 255).round().to(torch.uint8)
+
+
+def _add(plane: Tensor, change: Tensor, peak: Tensor) -> Tensor:
+    """Integer plane plus a float change in units of peak, kept in 0..peak."""
+    moved = plane + (change * peak).round().to(torch.int32)
+    return torch.minimum(moved.clamp(min=0), peak.to(torch.int32))

@@ -1,0 +1,176 @@
+"""Training samples made beside the training step: one process renders, the trainer draws crops from a pool of what it rendered."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.multiprocessing as multiprocessing
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..align import Seen, near
+from ..spec import NEIGHBOURS, PATTERNS
+from .camera import compress, expose, shoot
+from .footage import Scene, cut, load
+from .rain import Storm, Weather, bank, compose, fall, haze, pattern_at, uniform, weather
+
+SIDE = 256
+"""Side of a rendered clip in pixels."""
+
+FRAMES = NEIGHBOURS + 1
+SEEN = 3 / 255
+"""Change of luma from which a pixel is certainly rain."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A rendered frame with its aligned state and its truth; uint8 planes of SIDE x SIDE.
+
+    y, clean_y, mask: (1, H, W); uv, clean_uv: (2, H/2, W/2); near: (4, H, W); pattern: index into PATTERNS.
+    """
+
+    y: Tensor
+    uv: Tensor
+    near: Tensor
+    clean_y: Tensor
+    clean_uv: Tensor
+    mask: Tensor
+    pattern: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A rendered clip: rainy and clean planes, float32 0..1 (T, H, W) and (T, 2, H/2, W/2); its weather, None when dry."""
+
+    rainy_y: Tensor
+    rainy_uv: Tensor
+    clean_y: Tensor
+    clean_uv: Tensor
+    mask: Tensor
+    weather: Weather | None
+
+
+def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, frames: int = FRAMES, side: int = SIDE) -> Clip:
+    """`frames` frames of `scene` under rain of `pattern`."""
+    y, uv = cut(g, scene, frames, side)
+    y = expose(g, y)
+    if pattern == "clear":
+        y, _ = shoot(g, y, y)
+        return Clip(y, uv, y, uv, torch.zeros_like(y), None)
+    now = weather(g, storms, pattern, float(y.mean()))
+    veil, mirror = haze(g, now, side, side), uniform(g, 0, 1) < 0.5
+    fallen = [compose(now, fall(g, now, side, side, mirror), veil, a, b) for a, b in zip(y, uv, strict=True)]
+    rainy_y, rainy_uv = (torch.stack(planes) for planes in zip(*fallen, strict=True))
+    mask = ((rainy_y - y).abs() / SEEN).clamp(0, 1)
+    y, rainy_y = shoot(g, y, rainy_y)
+    return Clip(rainy_y, rainy_uv, y, uv, mask, now)
+
+
+def sample(g: torch.Generator, clip: Clip) -> Sample:
+    """The frame of a rendered clip that a derainer sees, with the state that it would have."""
+    y, uv = compress(g, _bytes(clip.rainy_y), _bytes(clip.rainy_uv))
+    first, last, centre = _window(g)
+    seen = [Seen(np.ascontiguousarray(frame)) for frame in y[first:last]]
+    state = near(seen, centre - first)
+    return Sample(
+        torch.from_numpy(y[centre].copy())[None],
+        torch.from_numpy(uv[centre].copy()),
+        torch.from_numpy(state),
+        torch.from_numpy(_bytes(clip.clean_y[centre]))[None],
+        torch.from_numpy(_bytes(clip.clean_uv[centre])),
+        torch.from_numpy(_bytes(clip.mask[centre]))[None],
+        PATTERNS.index(clip.weather.pattern if clip.weather else "clear"),
+    )
+
+
+def _bytes(plane: Tensor) -> NDArray[np.uint8]:
+    return (plane * 255).round().clamp(0, 255).byte().numpy()
+
+
+def _window(g: torch.Generator) -> tuple[int, int, int]:
+    """First, last + 1 and centre of a window: two frames each way mostly, else the past alone, a shot's edge, or one picture."""
+    draw = uniform(g, 0, 1)
+    if draw < 0.62:
+        return 0, FRAMES, FRAMES // 2
+    if draw < 0.8:
+        return 0, FRAMES, FRAMES - 1
+    if draw < 0.9:
+        first = int(torch.randint(3, (), generator=g))
+        return first, FRAMES - 2 + first, FRAMES // 2
+    return FRAMES // 2, FRAMES // 2 + 1, FRAMES // 2
+
+
+def _work(folders: list[Path], shares: dict[str, float], storms: int, seed: int, out: multiprocessing.Queue[Sample]) -> None:
+    """The renderer's process; it is spawned, since a fork of a process that computed with threads hangs."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    scenes = load(folders)
+    g = torch.Generator().manual_seed(seed)
+    stock = bank(g, storms)
+    while True:
+        scene = scenes[int(torch.randint(len(scenes), (), generator=g))]
+        out.put(sample(g, render(g, scene, stock, pattern_at(g, shares))))
+
+
+class Pool:
+    """Rendered samples that processes of their own renew, and batches of random crops of them.
+
+    folders: clean clips and stills; shares: of each pattern; size: samples held; storms: how many kinds of rain the process renders first.
+    """
+
+    def __init__(self, folders: list[Path], shares: dict[str, float], seed: int, size: int = 256, storms: int = 240, workers: int = 1) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.queue: multiprocessing.Queue[Sample] = context.Queue(8)
+        self.processes = [
+            context.Process(target=_work, args=(folders, shares, storms, seed + k, self.queue), daemon=True) for k in range(workers)
+        ]
+        for process in self.processes:
+            process.start()
+        self.size, self.samples, self.made = size, [], 0
+        self.generator = torch.Generator().manual_seed(seed)
+        while len(self.samples) < min(size, 64):
+            self._take(self.queue.get())
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.terminate()
+            process.join()
+
+    def _take(self, sample: Sample) -> None:
+        if len(self.samples) < self.size:
+            self.samples.append(sample)
+        else:
+            self.samples[self.made % self.size] = sample
+        self.made += 1
+
+    def batch(self, count: int, side: int) -> tuple[Tensor, ...]:
+        """`count` random crops: y, uv, near - y, clean y, clean uv and mask as float32 0..1, and the patterns (count,)."""
+        for _ in range(2):
+            try:
+                self._take(self.queue.get_nowait())
+            except queue.Empty:
+                break
+        picks = torch.randint(len(self.samples), (count,), generator=self.generator).tolist()
+        crops = [self._crop(self.samples[pick], side) for pick in picks]
+        planes = [torch.stack(stack).float().div_(255) for stack in zip(*crops, strict=True)]
+        planes[2] -= planes[0]
+        return (*planes, torch.tensor([self.samples[pick].pattern for pick in picks]))
+
+    def _crop(self, sample: Sample, side: int) -> list[Tensor]:
+        top, left = (2 * int(torch.randint((SIDE - side) // 2 + 1, (), generator=self.generator)) for _ in range(2))
+        flip = bool(torch.rand((), generator=self.generator) < 0.5)
+
+        def part(plane: Tensor) -> Tensor:
+            scale = SIDE // plane.shape[-1]
+            crop = plane[:, top // scale : (top + side) // scale, left // scale : (left + side) // scale]
+            return crop.flip(-1) if flip else crop
+
+        return [part(plane) for plane in (sample.y, sample.uv, sample.near, sample.clean_y, sample.clean_uv, sample.mask)]

@@ -1,0 +1,183 @@
+"""The training loop of the sub-networks: resumable, budgeted in minutes, logged to a file."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from ..losses import DynamicLossSchedule, mask_loss
+from ..spec import RAINY, SPECS
+from ..store import load, save, stamp
+from ..subnet import Derained, DerainNet
+from .data import Pool
+from .judge import Judge
+
+SHARES = {"clear": 0.1, "light": 0.3, "heavy": 0.35, "downpour": 0.25}
+"""How often the generalist sees each pattern."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run of one sub-network.
+
+    name: of the weights file, SIZE_PATTERN; minutes: of training, data included; start: weights to begin from.
+    """
+
+    name: str
+    minutes: float
+    size: str = "fast"
+    shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
+    start: Path | None = None
+    rate: float = 1e-3
+    batch: int = 16
+    side: int = 128
+    seed: int = 1
+    mask_weight: float = 0.05
+    average: float = 0.999
+
+
+def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
+    """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err."""
+    shares = {name: 0.82 if name == pattern else 0.06 for name in ("clear", *RAINY)}
+    start = folder / f"{size}_generalist.safetensors"
+    return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=4e-4, seed=seed)
+
+
+class Training:
+    """State of one run: network, its running average, optimiser, loss schedules and the clock."""
+
+    def __init__(self, recipe: Recipe, device: str) -> None:
+        self.recipe, self.device = recipe, torch.device(device)
+        torch.manual_seed(recipe.seed)
+        self.net = DerainNet(SPECS[recipe.size]).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.start:
+            self.net.load_state_dict(load(recipe.start)[0])
+        self.mean = deepcopy(self.net).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98))
+        self.luma, self.chroma = DynamicLossSchedule(), DynamicLossSchedule()
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def progress(self) -> float:
+        """Share of the time that is spent, 0..1."""
+        return min(1.0, self.seconds / (60 * self.recipe.minutes))
+
+    def learn(self, planes: tuple[Tensor, ...]) -> float:
+        """One step on a batch of the pool; returns the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate * min(1.0, (self.step + 1) / 300) * (1 - self.progress) ** 0.9
+        y, uv, near, clean_y, clean_uv, mask = (plane.to(self.device, non_blocking=True) for plane in planes[:6])
+        with torch.autocast(self.device.type, torch.bfloat16):
+            found = self.net(y, uv, near)
+        loss = self._loss(found, y, uv, clean_y, clean_uv, mask)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 0.5)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self._follow()
+        return float(loss.detach())
+
+    def _loss(self, found: Derained, y: Tensor, uv: Tensor, clean_y: Tensor, clean_uv: Tensor, mask: Tensor) -> Tensor:
+        weight = 1 + 4 * mask
+        luma = self.luma(y + found.y.float() - clean_y, weight)
+        light = functional.avg_pool2d(weight, 2).expand_as(uv)
+        chroma = self.chroma(uv + found.uv.float() - clean_uv, light)
+        return luma + 0.3 * chroma + self.recipe.mask_weight * mask_loss(found.logits, mask)
+
+    def _follow(self) -> None:
+        """Moves the running average of the weights; faster at the start."""
+        keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for slow, quick in zip(self.mean.parameters(), self.net.parameters(), strict=True):
+                slow.lerp_(quick, 1 - keep)
+
+    def state(self) -> dict[str, object]:
+        """All that a resumed run needs."""
+        return {
+            "net": self.net.state_dict(), "mean": self.mean.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "luma": self.luma.state(), "chroma": self.chroma.state(), "step": self.step, "seconds": self.seconds,
+        }  # fmt: skip
+
+    def resume(self, path: Path) -> None:
+        """Takes a checkpoint back."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.mean.load_state_dict(state["mean"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.luma.resume(state["luma"])
+        self.chroma.resume(state["chroma"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def run(recipe: Recipe, folders: list[Path], judge: Judge | None, folder: Path, runs: Path, device: str = "cpu", workers: int = 1) -> Path:
+    """Trains to the end of the recipe's time, or goes on where its checkpoint in `runs` stopped; returns the weights file in `folder`."""
+    training = Training(recipe, device)
+    checkpoint, log = runs / f"{recipe.name}.pt", runs / f"{recipe.name}.jsonl"
+    runs.mkdir(parents=True, exist_ok=True)
+    if checkpoint.exists():
+        training.resume(checkpoint)
+    with Pool(folders, recipe.shares, recipe.seed + training.step, workers=workers) as pool, log.open("a") as lines:
+        _spend(training, pool, judge, checkpoint, lines.write)
+    facts = judge.figures(training.mean) if judge else {}
+    target = folder / f"{recipe.name}.safetensors"
+    save(target, training.mean.state_dict(), stamp(command(), commit(), minutes=recipe.minutes, steps=training.step, **facts))
+    return target
+
+
+def _spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path, write: object) -> None:
+    """Steps until the time is spent; a checkpoint, a judgement and a line of the log every two minutes."""
+    assert callable(write)
+    recipe, waited, marked, since = training.recipe, 0.0, training.step, time.monotonic()
+    bar = tqdm(total=round(60 * recipe.minutes), initial=round(training.seconds), unit="s", desc=recipe.name, mininterval=5)
+    saved = training.seconds
+    while training.progress < 1:
+        started = time.monotonic()
+        planes = pool.batch(recipe.batch, recipe.side)
+        waited += time.monotonic() - started
+        loss = training.learn(planes)
+        training.seconds += time.monotonic() - started
+        bar.update(round(training.seconds) - bar.n)
+        if training.seconds - saved > 120 or training.progress >= 1:
+            saved = training.seconds
+            elapsed, steps = time.monotonic() - since, training.step - marked
+            line = {
+                "step": training.step, "minutes": round(training.seconds / 60, 2), "loss": round(loss, 5),
+                "megapixels_per_second": round(steps * recipe.batch * recipe.side**2 / elapsed / 1e6, 3),
+                "waiting": round(waited / elapsed, 4), "rendered": pool.made, "exponent": round(training.luma.exponent, 3),
+                **(judge.figures(training.mean) if judge else {}),
+            }  # fmt: skip
+            bar.write(json.dumps(line))
+            write(json.dumps(line) + "\n")
+            _keep(training, checkpoint)
+            waited, marked, since = 0.0, training.step, time.monotonic()
+    bar.close()
+
+
+def _keep(training: Training, checkpoint: Path) -> None:
+    draft = checkpoint.with_suffix(".tmp")
+    torch.save(training.state(), draft)
+    draft.replace(checkpoint)
+
+
+def command() -> str:
+    """The command line that runs now."""
+    return "derain-train " + shlex.join(sys.argv[1:])
+
+
+def commit() -> str:
+    """The commit of this package's source, or `unknown` outside a checkout."""
+    root = Path(__file__).parents[2]
+    found = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
