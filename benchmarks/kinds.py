@@ -21,6 +21,7 @@ from .footage import Bytes, Clip, FootageError, decode, frame
 from .streaks import Floats, Layer, texture
 
 BLACK, WHITE = 16.0, 235.0
+CAMERA = {"preset": "fast", "tune": "zerolatency", "weightp": "0", "threads": "1"}
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _light(y: Bytes) -> Floats:
     """(H, W) how much light falls on the rain: the glow around bright places over a faint ground."""
     bright = ((y.astype(np.float32) - 110) / 110).clip(0, 1)
     glow = cv2.GaussianBlur(cv2.resize(bright, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0), 12)
-    return 0.12 + 1.6 * cv2.resize(glow, y.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return 0.12 + 1.1 * (1 - np.exp(-5 * cv2.resize(glow, y.shape[::-1], interpolation=cv2.INTER_LINEAR)))
 
 
 def _grainy(clip: Clip, sigma: float, rng: np.random.Generator) -> Clip:
@@ -163,10 +164,13 @@ def _grainy(clip: Clip, sigma: float, rng: np.random.Generator) -> Clip:
 
 
 def _compressed(clip: Clip, crf: int) -> Clip:
-    """The clip after H.264 (x264) at a low bit rate."""
+    """The clip after H.264 at a low bit rate, by x264 set as a surveillance camera's encoder is: no B frames, no look-ahead.
+
+    Look-ahead and weighted prediction are off for another reason too: with them x264 gave other bytes now and then for the same frames.
+    """
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as box:
-        stream = box.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "fast", "threads": "1"})
+        stream = box.add_stream("libx264", rate=25, options=CAMERA | {"crf": str(crf)})
         stream.height, stream.width, stream.pix_fmt = *clip.y.shape[1:], "yuv420p"
         for y, uv in zip(clip.y, clip.uv, strict=True):
             box.mux(stream.encode(frame(y, uv)))
