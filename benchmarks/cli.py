@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..pipeline.errors import FAULTS
 from .footage import FootageError
 
 NETWORKS = ("auto", "fast", "quality")
@@ -18,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         result: dict[str, Any] = options.run(options)
-    except (FootageError, OSError, ImportError, ValueError) as error:
+    except (FootageError, OSError, *FAULTS) as error:
         print(f"derain-bench: {error}", file=sys.stderr)
         return 2
     if options.json:

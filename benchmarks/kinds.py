@@ -154,7 +154,8 @@ def _light(y: Bytes) -> Floats:
     """(H, W) how much light falls on the rain: the glow around bright places over a faint ground."""
     bright = ((y.astype(np.float32) - 110) / 110).clip(0, 1)
     glow = cv2.GaussianBlur(cv2.resize(bright, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0), 12)
-    return 0.12 + 1.1 * (1 - np.exp(-5 * cv2.resize(glow, y.shape[::-1], interpolation=cv2.INTER_LINEAR)))
+    wide = cv2.resize(glow, y.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(1.22 - 1.1 * np.exp(-5 * wide), np.float32)
 
 
 def _grainy(clip: Clip, sigma: float, rng: np.random.Generator) -> Clip:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
 from ..export.runtime.base import Runtime
-from ..models import planes
-from ..models.align import Seen, near
-from ..models.spec import PATTERNS, RAINY
-from ..models.views import views
-from .footage import Bytes, Clip, FootageError
+from ..pipeline.derain import derain
+from ..pipeline.frame import LAYOUTS, Frame
+from ..pipeline.report import Report
+from ..pipeline.route import route
+from .footage import Bytes, Clip
 
 REACH = 2
-"""Frames before and after that the median and ours look at."""
+"""Frames before and after that the median looks at, as many as ours does."""
 
 
 @dataclass(frozen=True)
@@ -41,34 +42,22 @@ def median(clip: Clip) -> Result:
 
 
 def ours(runtime: Runtime, pattern: str = "auto") -> Method:
-    """Our networks: the sub-network that perception names, frame by frame, or for `pattern` (one of PATTERNS) always that one."""
-    if pattern not in ("auto", *PATTERNS):
-        raise FootageError(f"pattern {pattern!r} is not known; choose auto or one of {', '.join(PATTERNS)}")
+    """The pipeline's own stages: routed by perception, or for `pattern` (one of PATTERNS) always by that one."""
 
     def run(clip: Clip) -> Result:
-        return derained(runtime, clip, perceived(runtime, clip) if pattern == "auto" else [pattern] * len(clip))
+        report = Report()
+        done = list(derain(route(iter(frames(clip)), runtime, report, pattern), runtime, report))
+        y = np.stack([frame.planes[0] for frame in done], dtype=np.uint8)
+        uv = np.stack([frame.planes[1:] for frame in done], dtype=np.uint8)
+        return Result(clip.with_planes(y, uv), tuple(frame.pattern for frame in done))
 
     return run
 
 
-def perceived(runtime: Runtime, clip: Clip) -> list[str]:
-    """The pattern of each frame by its own scores, without cache or hysteresis."""
-    scores = [runtime.perceive(views(y, uv)) for y, uv in zip(clip.y, clip.uv, strict=True)]
-    return [PATTERNS[int(np.argmax(each))] for each in scores]
-
-
-def derained(runtime: Runtime, clip: Clip, patterns: Sequence[str]) -> Result:
-    """The clip with each frame given to the sub-network of its pattern; `clear` frames pass through."""
-    seen = [Seen(y) for y in clip.y]
-    y, uv = clip.y.copy(), clip.uv.copy()
-    for t, pattern in enumerate(patterns):
-        if pattern in RAINY:
-            first = max(0, t - REACH)
-            state = near(seen[first : t + REACH + 1], t - first)
-            out = runtime.derain(pattern, *planes.pad(y[t], uv[t], state), peak=255)
-            y[t] = planes.crop(out.y, *y[t].shape)[0]
-            uv[t] = planes.crop(out.uv, *uv[t].shape[1:])
-    return Result(clip.with_planes(y, uv), tuple(patterns))
+def frames(clip: Clip) -> list[Frame]:
+    """The clip as the pipeline's frames."""
+    tick = 1 / Fraction(clip.fps).limit_denominator(1001)
+    return [Frame((y, *uv), LAYOUTS["yuv420p"], t, tick) for t, (y, uv) in enumerate(zip(clip.y, clip.uv, strict=True))]
 
 
 def _median(stack: Bytes) -> Bytes:

@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from derain_video.benchmarks import cli, footage, methods, quality, report
-from derain_video.benchmarks.footage import Clip, FootageError
+from derain_video.benchmarks.footage import Clip
 from derain_video.benchmarks.kinds import named
+from derain_video.export.errors import OptionError
 from derain_video.export.runtime.base import Clean
 
 
@@ -92,8 +93,8 @@ def test_report_prints_and_draws(clip: Clip, tmp_path: Path, capsys: pytest.Capt
 def test_one_pattern_passes_clear_frames_through(clip: Clip) -> None:
     result = methods.ours(Darkest(), "clear")(clip)
     assert np.array_equal(result.clip.y, clip.y) and set(result.patterns) == {"clear"}
-    with pytest.raises(FootageError, match="pattern 'hail' is not known"):
-        methods.ours(Darkest(), "hail")
+    with pytest.raises(OptionError, match="pattern 'hail' is not known"):
+        methods.ours(Darkest(), "hail")(clip)
 
 
 def made_clip(path: Path, size: tuple[int, int] = (64, 48), count: int = 5) -> None:
