@@ -1,0 +1,205 @@
+"""derain-video IN OUT: takes the rain out of a video, a picture, a picture sequence or a folder of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+from .. import __version__
+from ..export.runtime import NAMES, PRECISIONS, load
+from ..models.spec import PATTERNS
+from .codec import Settings
+from .compare import WAYS
+from .decode import LIMIT, Span
+from .errors import FAULTS, OptionError, WriteError
+from .pictures import ENDINGS, NUMBER
+from .progress import Lines, bar
+from .report import Report
+from .run import Interrupted, Job, check_targets, run
+
+MODELS = ("auto", "fast", "quality")
+
+EPILOG = """\
+IN and OUT are video files, pictures (.png, .jpg, ...), numbered pictures (img_%%04d.png) or folders of pictures.
+Every frame keeps its time; sound, subtitles, chapters, tags, colour and bit depth are kept; what cannot be kept is said.
+Ctrl-C or SIGTERM finishes OUT with the frames done so far (exit code 130 or 143); a second one leaves nothing.
+Exit code 2 with one line says what is wrong with the input, the output or an option.
+"""
+
+log = logging.getLogger("derain_video")
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"derain-video: {message} (--help shows the options)\n")
+
+
+def parser() -> Parser:
+    p = Parser("derain-video", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("source", type=Path, metavar="IN")
+    p.add_argument("target", type=Path, metavar="OUT")
+    p.add_argument("--version", action="version", version=f"derain-video {__version__}")
+    _network_options(p.add_argument_group("networks"))
+    _video_options(p.add_argument_group("video"))
+    _output_options(p.add_argument_group("what is written and said"))
+    return p
+
+
+def _network_options(g: argparse._ArgumentGroup) -> None:
+    g.add_argument("--runtime", choices=NAMES, default="auto", help="what computes the networks; auto takes the fastest that is present")
+    g.add_argument("--model", choices=MODELS, default="auto", help="size of the networks; auto is fast")
+    g.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is the fastest that is as good as fp32 to the eye")
+    g.add_argument("--pattern", choices=("auto", *PATTERNS), default="auto", help="use the network for this rain throughout; default: look")
+    g.add_argument("--threads", type=int, default=0, metavar="N", help="threads for the networks; default: as many as leave room")
+
+
+def _video_options(g: argparse._ArgumentGroup) -> None:
+    g.add_argument("--codec", default="", help="encoder, h264 or libx265 say; default: the input's codec if OUT can hold it")
+    g.add_argument("--crf", type=float, help="quality as the encoder counts it, less is better; default: near-transparent")
+    g.add_argument("--preset", default="", help="speed as the encoder names it; default: a fast one")
+    g.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="begin there: seconds or [h:]m:s")
+    g.add_argument("--duration", type=_seconds, metavar="TIME", help="take this much")
+    g.add_argument("--rate", type=Fraction, default=Fraction(25), metavar="FPS", help="frames/s of numbered pictures; default: 25")
+    g.add_argument("--max-pixels", type=int, default=LIMIT, metavar="N", help="refuse larger pictures; 0 takes any; default: %(default)s")
+
+
+def _output_options(g: argparse._ArgumentGroup) -> None:
+    g.add_argument("--compare", choices=WAYS, default="", help="show before and after: whole pictures side by side, or split down the middle")
+    g.add_argument("--mask", type=Path, metavar="FILE", help="write the rain mask as a video too")
+    g.add_argument("--report", type=Path, metavar="FILE", help="write counts and times as JSON")
+    g.add_argument("-y", "--yes", action="store_true", help="replace outputs that are there")
+    g.add_argument("-n", "--no", action="store_true", help="never replace outputs; default: ask on a terminal, else refuse")
+    g.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    g.add_argument("-v", "--verbose", action="store_true", help="say more")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command. 0: done; 2: one line on stderr says what is wrong; 130 or 143: stopped by a signal."""
+    args = parser().parse_args(argv)
+    with _logging(args), _signals() as stop:
+        try:
+            return _run(args, stop)
+        except Interrupted as error:
+            log.error("%s", error)
+            return stop.code
+        except FAULTS as error:
+            log.error("%s", error)
+            return 2
+        except KeyboardInterrupt:
+            log.error("stopped at once; nothing was left")
+            return stop.code or 130
+
+
+def _run(args: argparse.Namespace, stop: Stop) -> int:
+    job, report = _job(args), Report()
+    check_targets(job)
+    for path in filter(None, (job.target, job.mask, args.report)):
+        _may_replace(path, args)
+    model = "fast" if args.model == "auto" else args.model
+    with load(args.runtime, model=model, precision=args.precision, threads=args.threads) as runtime:
+        report.facts = _facts(args, runtime.name, runtime.precision, runtime.device, model)
+        run(job, runtime, report, stop, None if args.quiet else bar)
+    if args.report:
+        report.save(args.report)
+    done = f"{job.target}: interrupted, the frames done so far are in it: " if report.interrupted else f"{job.target}: "
+    log.info("%s%s", done, report.line())
+    return stop.code
+
+
+def _job(args: argparse.Namespace) -> Job:
+    if args.rate <= 0:
+        raise OptionError(f"--rate {args.rate}: give more than 0 frames/s")
+    span = Span(args.start, args.duration)
+    settings = Settings(args.codec, args.crf, args.preset)
+    return Job(args.source, args.target, span, settings, args.pattern, args.compare, args.mask, args.max_pixels, args.rate)
+
+
+def _facts(args: argparse.Namespace, name: str, precision: str, device: str, model: str) -> dict[str, str]:
+    log.debug("runtime %s, %s on %s, model %s", name, precision, device, model)
+    return {
+        "version": __version__,
+        "input": str(args.source),
+        "output": str(args.target),
+        "runtime": name,
+        "precision": precision,
+        "device": device,
+        "model": model,
+    }
+
+
+def _may_replace(path: Path, args: argparse.Namespace) -> None:
+    """WriteError if `path` is there and may not be replaced."""
+    if args.yes or not _there(path):
+        return
+    if not args.no and sys.stdin.isatty() and sys.stderr.isatty():
+        print(f"derain-video: {path} is there already. Replace it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return
+    raise WriteError(f"{path}: is there already; -y replaces it")
+
+
+def _there(path: Path) -> bool:
+    if path.is_dir():
+        return any(p.suffix.lower() in ENDINGS for p in path.iterdir())
+    if path.suffix.lower() in ENDINGS and NUMBER.search(path.name):
+        return any(path.parent.glob(NUMBER.sub("[0-9]*", path.name, count=1)))
+    return path.exists()
+
+
+def _seconds(text: str) -> float:
+    """12.5, 1:02.5 or 1:00:02 as seconds."""
+    parts = [float(part) for part in text.split(":")]
+    if len(parts) > 3 or any(part < 0 for part in parts):
+        raise ValueError(text)
+    return sum(part * 60**place for place, part in enumerate(reversed(parts)))
+
+
+@contextmanager
+def _logging(args: argparse.Namespace) -> Iterator[None]:
+    handler = Lines()
+    log.addHandler(handler)
+    log.setLevel(logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+class Stop(threading.Event):
+    """Set by the first signal; the second one ends the program at once. code: exit code for the signal, 0 before one came."""
+
+    code = 0
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.code = 128 + number
+        if self.is_set():
+            raise KeyboardInterrupt
+        self.set()
+
+
+@contextmanager
+def _signals() -> Iterator[Stop]:
+    """Handlers for Ctrl-C and SIGTERM, where the command runs in the main thread."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

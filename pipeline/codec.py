@@ -1,0 +1,129 @@
+"""Which encoder, which pixel format and which settings: by the input, by the container, and by what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+from av.codec.codec import UnknownCodecError
+
+from .decode import Video
+from .errors import OptionError
+from .frame import LAYOUTS, Layout
+
+ENCODERS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "vp9": "libvpx-vp9",
+    "vp8": "libvpx",
+    "av1": "libsvtav1",
+    "libdav1d": "libsvtav1",
+    "ffv1": "ffv1",
+    "prores": "prores_ks",
+    "mjpeg": "mjpeg",
+}
+"""Codec of the input -> encoder. Every other input becomes H.264, or what the container has instead."""
+
+FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video", "mjpeg")
+EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video")
+"""Encoders whose halved chroma needs even sizes."""
+
+QUIET = {"libx265": {"x265-params": "log-level=none"}, "libsvtav1": {"svtav1-params": "log=-1"}}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for; empty means a choice of ours. crf and preset are the encoder's own."""
+
+    codec: str = ""
+    crf: float | None = None
+    preset: str = ""
+
+
+DEFAULTS: dict[str, dict[str, str]] = {
+    "libx264": {"crf": "18", "preset": "veryfast"},
+    "libx265": {"crf": "20", "preset": "ultrafast"},
+    "libsvtav1": {"crf": "26", "preset": "10"},
+    "libvpx-vp9": {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
+    "libvpx": {"crf": "8", "b": "0", "deadline": "realtime", "cpu-used": "8"},
+    "mpeg4": {"flags": "+qscale", "global_quality": "354"},
+    "mjpeg": {"flags": "+qscale", "global_quality": "236"},
+}
+"""Near-transparent and fast: x264's veryfast keeps up with deraining at a third of the file size of ultrafast."""
+
+
+def choose_encoder(video: Video, settings: Settings, supported: set[str], container: str) -> str:
+    """An encoder for the container: the one asked for, or the input's codec, or the container's best."""
+    if settings.codec:
+        name = ENCODERS.get(settings.codec, settings.codec)
+        if not (codec := _encoder(name)):
+            raise OptionError(f"codec {settings.codec!r} has no encoder here; try one of {', '.join(sorted(set(ENCODERS.values())))}")
+        if codec.canonical_name not in supported:
+            raise OptionError(f"codec {settings.codec!r} does not fit into {container}; try --codec {_fitting('', supported, 8) or 'another'}")
+        return name
+    name = _fitting(ENCODERS.get(video.codec, ""), supported, video.layout.bits)
+    if not name:
+        raise OptionError(f"{container} holds no video that can be encoded here; give OUT another ending, .mp4 or .mkv say")
+    return name
+
+
+def options(name: str, settings: Settings) -> dict[str, str]:
+    """Encoder options."""
+    asked = {"crf": f"{settings.crf:g}"} if settings.crf is not None else {}
+    if settings.preset:
+        asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
+    return {**DEFAULTS.get(name, {}), **QUIET.get(name, {}), **asked}
+
+
+def choose_layout(name: str, video: Video) -> Layout:
+    """The layout to encode in: the frames' own if the encoder takes it, else the least that holds it.
+
+    Encoders that halve chroma refuse odd sizes (x264, x265, mpeg4): those are stored with full chroma, which holds the same
+    picture and plays wherever 4:4:4 does.
+    """
+    offered = _offered(name)
+    for candidate in _candidates(video.layout):
+        if candidate.name in offered and not (name in EVEN and odd(candidate, video)):
+            return candidate
+    raise OptionError(f"{name} cannot store {video.layout.name} of {video.width}x{video.height}; choose another --codec, ffv1 say")
+
+
+def _candidates(layout: Layout) -> list[Layout]:
+    """The layout itself; the same bits under another name; then more chroma, more bits, less chroma, fewer bits."""
+
+    def distance(other: Layout) -> tuple[bool, bool, int, int]:
+        """Smaller is nearer."""
+        chroma = other.across + other.down - layout.across - layout.down
+        less_chroma = other.planes < layout.planes or (layout.planes == 3 and (other.across > layout.across or other.down > layout.down))
+        return other.bits < layout.bits, less_chroma, other.bits - layout.bits, abs(chroma)
+
+    full = layout.name.startswith("yuvj")
+    rest = [o for o in LAYOUTS.values() if o.planes == 3 and o.name.startswith("yuvj") <= full and o.bits <= 12]
+    if layout.rgb:
+        return [layout, LAYOUTS["yuv420p" if layout.bits == 8 else "yuv420p10le"], LAYOUTS["yuv444p"], LAYOUTS["yuvj420p"]]
+    return [layout, *sorted(rest, key=distance)]
+
+
+def odd(layout: Layout, video: Video) -> bool:
+    """Whether chroma is halved along a side that is odd."""
+    return bool((layout.across and video.width % 2) or (layout.down and video.height % 2))
+
+
+def _fitting(first: str, supported: set[str], bits: int) -> str:
+    """The first encoder that fits and keeps the bits; if none keeps them, the first that fits."""
+    names = [name for name in (first, *FALLBACK) if name and (codec := _encoder(name)) and codec.canonical_name in supported]
+    deep = (name for name in names if max(LAYOUTS[layout].bits for layout in _offered(name)) >= bits)
+    return next(deep, names[0] if names else "")
+
+
+def _offered(name: str) -> list[str]:
+    """Layouts of ours that an encoder takes."""
+    return [pixels.name for pixels in av.Codec(name, "w").video_formats or () if pixels.name in LAYOUTS]
+
+
+def _encoder(name: str) -> av.Codec | None:
+    try:
+        codec = av.Codec(name, "w")
+    except UnknownCodecError:
+        return None
+    return codec if codec.type == "video" else None

@@ -1,0 +1,283 @@
+"""A video file as frames with true times, decoded once; everything else in it is handed on as packets."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+
+from .errors import OpenError, OptionError, line
+from .frame import Frame, Layout, nearest, planes_of
+from .report import Report
+
+ANY_CLOCK = ("mpegts", "mpeg", "hls", "rtsp", "flv", "rtp", "asf")
+"""Formats whose clock starts anywhere: their files are moved to start at 0."""
+
+LIMIT = 8192 * 8192
+"""Most pixels in a picture, unless told otherwise: more is taken for a decompression bomb."""
+
+SPOKEN = {"MASTERING_DISPLAY_METADATA": "HDR mastering data", "DOVI_METADATA": "Dolby Vision metadata", "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+          "CONTENT_LIGHT_LEVEL": "HDR light levels", "A53_CC": "closed captions inside the video stream", "S12M_TIMECODE": "time code in the frames"}  # fmt: skip
+
+log = logging.getLogger("derain_video")
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a file to take, in seconds from its beginning. duration None: to the end."""
+
+    start: float = 0.0
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.duration is not None and self.duration <= 0):
+            raise OptionError(f"start {self.start:g} s, duration {self.duration} s: start at 0 or later and take more than 0 s")
+
+
+@dataclass(frozen=True)
+class Video:
+    """What an encoder must know of the frames before the first one. tags: range, matrix, primaries and transfer, in FFmpeg's numbers."""
+
+    width: int
+    height: int
+    layout: Layout
+    time_base: Fraction = Fraction(1, 25)
+    rate: Fraction = Fraction(25)
+    frames: int = 0
+    codec: str = ""
+    tags: tuple[int, int, int, int] = (0, 2, 2, 2)
+    aspect: Fraction | None = None
+    matrix: tuple[int, ...] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    disposition: int = 0
+
+
+class Source:
+    """An open file. While `read` goes on, `copied` fills with the packets of the other streams that lie in the span.
+
+    zero: the second of the file that becomes 0. Frames are moved already, packets are not.
+    """
+
+    def __init__(self, container: av.container.InputContainer, path: Path, span: Span, report: Report, limit: int) -> None:
+        self.container, self.path, self.span, self.report = container, path, span, report
+        self.stream = _main_stream(container, path)
+        check_size(self.stream.width, self.stream.height, limit, path)
+        self.copied: deque[av.Packet] = deque()
+        self.zero = self._zero()
+        self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
+        self._times = Times(self.stream.time_base or Fraction(1, 90000), self.rate)
+        self._seek()
+        self._pictures = self._decode()
+        first = next(self._pictures, None)
+        if first is None:
+            where = f" from {span.start:g} s on" if span.start else ""
+            raise OpenError(f"{path}: no frame can be decoded{where}; is the file whole?")
+        self._first, self.video = first, self._describe(first)
+
+    def read(self) -> Iterator[Frame]:
+        """Frames in order of time, once."""
+        for picture in self.report.timed("decode", chain([self._first], self._pictures)):
+            yield self._frame(picture)
+        self._conclude()
+
+    @property
+    def others(self) -> list[av.stream.Stream]:
+        """Every stream but the one that is derained."""
+        return [stream for stream in self.container.streams if stream.index != self.stream.index]
+
+    def _zero(self) -> Fraction:
+        begin = Fraction(self.container.start_time or 0, 1_000_000)
+        moved = self.span.start or any(name in ANY_CLOCK for name in self.container.format.name.split(","))
+        return begin + Fraction(self.span.start).limit_denominator(1_000_000) if moved else Fraction(0)
+
+    def _seek(self) -> None:
+        if not self.span.start:
+            return
+        try:
+            self.container.seek(int(self.zero * 1_000_000))
+        except av.FFmpegError:
+            log.debug("%s: cannot seek, reading from its beginning", self.path)
+
+    def _end(self) -> Fraction | None:
+        if self.span.duration is None:
+            return None
+        begin = self.zero if self.span.start else Fraction(self.container.start_time or 0, 1_000_000)
+        return begin + Fraction(self.span.duration).limit_denominator(1_000_000)
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Pictures of the span, with pts; the packets of other streams go aside on the way."""
+        end = self._end()
+        running = {stream.index for stream in (self.stream, *self.container.streams.audio)}
+        for packet in self._packets():
+            if packet.stream_index != self.stream.index:
+                self._aside(packet, end, running)
+            elif self.stream.index in running:
+                yield from self._in_span(packet, end, running)
+            if not running:
+                return
+
+    def _in_span(self, packet: av.Packet, end: Fraction | None, running: set[int]) -> Iterator[av.VideoFrame]:
+        for picture in self._pictures_of(packet):
+            time = picture.pts * picture.time_base
+            if end is not None and time >= end:
+                running.discard(self.stream.index)
+                return
+            if time >= self.zero or not self.span.start:
+                yield picture
+
+    def _packets(self) -> Iterator[av.Packet]:
+        try:
+            yield from self.container.demux()
+        except av.EOFError:
+            return
+        except av.FFmpegError as error:
+            self.report.note(f"{self.path}: reading ends early: {line(error)}")
+
+    def _aside(self, packet: av.Packet, end: Fraction | None, running: set[int]) -> None:
+        begin = packet.pts if packet.pts is not None else packet.dts
+        if packet.size == 0 or begin is None:
+            return
+        if end is not None and begin * packet.time_base >= end:
+            running.discard(packet.stream_index)
+        elif not self.span.start or (begin + (packet.duration or 1)) * packet.time_base > self.zero:
+            self.copied.append(packet)
+
+    def _pictures_of(self, packet: av.Packet) -> Iterator[av.VideoFrame]:
+        try:
+            pictures = self.stream.codec_context.decode(packet if packet.size else None)
+        except av.EOFError:
+            return
+        except av.FFmpegError as error:
+            self.report.damaged += 1
+            log.debug("%s: packet at %s cannot be decoded: %s", self.path, packet.pts, line(error))
+            return
+        for picture in pictures:
+            self._times.repair(picture)
+            yield picture
+
+    def _describe(self, picture: av.VideoFrame) -> Video:
+        stream, context = self.stream, self.stream.codec_context
+        left = stream.frames
+        if not left and self.container.duration:
+            left = round(self.container.duration / 1_000_000 * self.rate)
+        if self.span.start or self.span.duration:
+            left = round(min(self.span.duration or 1e9, left / self.rate - self.span.start) * self.rate)
+        for key in picture.side_data.keys():
+            self._say_lost(key.type.name)
+        if picture.interlaced_frame:
+            self.report.note(f"{self.path}: interlaced frames are derained as they are and stored as progressive")
+        return Video(
+            picture.width, picture.height, self._layout(picture), self._times.time_base, self.rate, max(0, left), context.name,
+            (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
+            stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(picture), dict(stream.metadata), int(stream.disposition),
+        )  # fmt: skip
+
+    def _say_lost(self, kind: str) -> None:
+        if kind in SPOKEN:
+            self.report.note(f"{self.path}: not kept: {SPOKEN[kind]}")
+
+    def _layout(self, picture: av.VideoFrame) -> Layout:
+        layout = nearest(picture.format)
+        if any(component.is_alpha for component in picture.format.components):
+            self.report.note(f"{self.path}: not kept: transparency")
+        return layout
+
+    def _frame(self, picture: av.VideoFrame) -> Frame:
+        """A frame of the size and layout of the first one."""
+        video = self.video
+        if (picture.width, picture.height) != (video.width, video.height):
+            self.report.note(f"{self.path}: pictures of {picture.width}x{picture.height} are scaled to the first one's {video.width}x{video.height}")
+        pts, duration, time_base = picture.pts, picture.duration, picture.time_base
+        picture = convert(picture, video.layout, video.width, video.height)
+        pts -= round(self.zero / time_base)
+        return Frame(planes_of(picture, video.layout), video.layout, pts, time_base, duration or 0, picture=picture)
+
+    def _conclude(self) -> None:
+        if self.report.damaged:
+            self.report.note(f"{self.path}: {self.report.damaged} damaged packets, whose frames are missing")
+        if self._times.guessed:
+            self.report.note(f"{self.path}: {self._times.guessed} frames without a time of their own: spaced at {float(self.rate):g} frames/s")
+        if self._times.moved:
+            self.report.note(f"{self.path}: {self._times.moved} frames not later than the one before: moved by one tick")
+
+
+class Times:
+    """Gives every picture a time: the decoder's; if it has none, one frame after the last; never equal to it or before it."""
+
+    def __init__(self, time_base: Fraction, rate: Fraction) -> None:
+        self.time_base, self.step = time_base, max(1, round(1 / (rate * time_base)))
+        self.last: int | None = None
+        self.guessed = self.moved = 0
+
+    def repair(self, picture: av.VideoFrame) -> None:
+        if picture.time_base != self.time_base and picture.pts is not None and picture.time_base:
+            picture.pts = round(picture.pts * picture.time_base / self.time_base)
+        picture.time_base = self.time_base
+        if picture.pts is None:
+            picture.pts = 0 if self.last is None else self.last + self.step
+            picture.duration = self.step
+            self.guessed += 1
+        elif self.last is not None and picture.pts <= self.last:
+            picture.pts = self.last + 1
+            self.moved += 1
+        self.last = picture.pts
+
+
+def convert(picture: av.VideoFrame, layout: Layout, width: int, height: int) -> av.VideoFrame:
+    """The picture in that layout and size: itself if it is so already."""
+    if picture.format.name == layout.name and (picture.width, picture.height) == (width, height):
+        return picture
+    return picture.reformat(width, height, layout.name)
+
+
+@contextmanager
+def open_source(path: Path, span: Span, report: Report, limit: int = LIMIT) -> Iterator[Source]:
+    """Opens a video file. OpenError if it is not there, not a video, without a picture, or larger than `limit` pixels."""
+    try:
+        container = av.open(str(path), options={"max_pixels": str(limit)} if limit else {}, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise OpenError(f"{path}: {_why(path, error)}") from error
+    with container:
+        yield Source(container, path, span, report, limit)
+
+
+def _why(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "no such file"
+    if isinstance(error, av.InvalidDataError):
+        return "not a video, or cut off before its index; play it, or fetch it again"
+    return line(error)
+
+
+def _main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The first video stream that is not cover art."""
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    usable = [s for s in streams if s.codec_context is not None]
+    if not usable:
+        what = "its video codec is not known to this FFmpeg" if streams else "there is no video stream in it"
+        raise OpenError(f"{path}: {what}")
+    usable[0].thread_type = "AUTO"  # frames as well as slices
+    return usable[0]
+
+
+def check_size(width: int, height: int, limit: int, path: Path) -> None:
+    if limit and width * height > limit:
+        raise OpenError(f"{path}: {width}x{height} is more than {limit} pixels; raise --max-pixels if the file is to be trusted")
+
+
+def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    """The display matrix, 9 numbers, if the picture is to be turned or mirrored for display."""
+    for data in picture.side_data.keys():
+        if data.type.name == "DISPLAYMATRIX":
+            return tuple(int(value) for value in np.frombuffer(data, np.int32))
+    return None
+
+

@@ -1,0 +1,81 @@
+"""The stage that takes the rain out: a window of the shot around each frame, one sub-network, nothing else touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from ..export.runtime.base import Runtime
+from ..models.align import Seen, near
+from ..models.planes import crop, pad
+from .chroma import luma, merge, split
+from .frame import Frame
+from .report import Report
+
+BEFORE, AFTER = 2, 2
+"""Frames of the window for files. Live: 4 before and none after, so that nothing waits."""
+
+
+class Held:
+    """A frame in a window, prepared as a neighbour only if it becomes one."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+
+    @cached_property
+    def seen(self) -> Seen:
+        return Seen(luma(self.frame), self.frame.layout.peak)
+
+
+def windows(frames: Iterator[Frame], before: int = BEFORE, after: int = AFTER) -> Iterator[tuple[list[Held], int]]:
+    """For each frame its window and its place in it: up to `before` + 1 + `after` frames of one shot, in order."""
+    held: list[Held] = []
+    at = 0
+    for frame in frames:
+        if frame.cut:
+            yield from _rest(held, at, before)
+            held, at = [], 0
+        held.append(Held(frame))
+        if len(held) - at > after:
+            yield list(held), at
+            at += 1
+        if at > before:
+            del held[0]
+            at -= 1
+    yield from _rest(held, at, before)
+
+
+def _rest(held: list[Held], at: int, before: int) -> Iterator[tuple[list[Held], int]]:
+    """Windows of the last frames of a shot, which have fewer frames after them."""
+    for place in range(at, len(held)):
+        first = max(0, place - before)
+        yield held[first:], place - first
+
+
+def derain(
+    frames: Iterator[Frame], runtime: Runtime, report: Report, before: int = BEFORE, after: int = AFTER, keep: bool = False
+) -> Iterator[Frame]:
+    """Clean frames, in order, with their mask. Frames routed to `clear` are the very frames that came, and no network runs.
+
+    before, after: neighbours that a frame may draw on, at most 4 in all. keep: clean frames carry the rainy one in `before`.
+    """
+    for window, at in windows(frames, before, after):
+        frame = window[at].frame
+        report.pattern = frame.pattern
+        report.patterns[frame.pattern] += 1
+        if frame.pattern != "clear":
+            with report.clock("derain"):
+                frame = clean(window, at, runtime)
+        yield frame.replace(before=window[at].frame) if keep else frame
+
+
+def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
+    """One frame without its rain."""
+    frame = window[at].frame
+    y, uv = split(frame)
+    padded = pad(y, uv, near([held.seen for held in window], at))
+    result = runtime.derain(frame.pattern, *padded, frame.layout.peak)
+    mask = crop(result.mask, frame.height, frame.width)[0]
+    clean_y = crop(result.y, frame.height, frame.width)[0]
+    clean_uv = crop(result.uv, *uv.shape[1:])
+    return frame.replace(planes=merge(frame, uv, clean_y, clean_uv, mask), mask=mask, picture=None)

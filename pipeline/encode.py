@@ -1,0 +1,222 @@
+"""Frames into a video file: written under a temporary name beside it, renamed when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from . import codec
+from .decode import Source, Video
+from .errors import DerainError, WriteError, line
+from .frame import Frame, Layout, Plane, picture_of, planes_of
+from .report import Report
+from .tracks import Tracks, told
+
+FRAGMENTED = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
+"""Containers that are written in fragments, so that after a power cut all but the last seconds can be played."""
+
+COMMON_KEYS = frozenset(
+    "title artist album_artist album comment genre date copyright description synopsis show episode_id network composer grouping "
+    "keywords lyrics track disc creation_time location location-eng".split()
+)
+"""Metadata that these write the way every player reads it."""
+
+COARSE = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "flv": Fraction(1, 1000)}
+"""Containers with a clock of their own, which times are rounded to."""
+
+
+class Sink:
+    """An open output. Give it frames in order; leave the `with` of open_sink to finish it."""
+
+    def __init__(self, container: av.container.OutputContainer, path: Path, video: Video, settings: codec.Settings, report: Report) -> None:
+        self.container, self.path, self.report = container, path, report
+        self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
+        self.layout = codec.choose_layout(self.encoder, video)
+        self.video, self.tags = _in_layout(video, self.layout), _in_layout(video, self.layout).tags
+        self.tracks: Tracks | None = None
+        self._say_changes(video)
+        self.stream = self._add_stream(settings)
+
+    def copy_from(self, source: Source) -> None:
+        """Takes over the other streams, chapters and metadata of `source`. Before the first frame."""
+        self.tracks = Tracks(source, self.container, self.report)
+        self.tracks.open()
+        if self.container.format.name in FRAGMENTED and not COMMON_KEYS.issuperset(self.container.metadata):
+            self.container.container_options["movflags"] += "+use_metadata_tags"  # any key, where players look less often
+        self.stream.metadata.update(told(source.video.metadata))
+        self.stream.disposition = source.video.disposition
+
+    def copy(self, packets: deque[av.Packet]) -> None:
+        if self.tracks:
+            with self._faults():
+                self.tracks.send(packets)
+
+    def write(self, frame: Frame) -> None:
+        with self._faults():
+            for packet in self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags))):
+                self._mux(packet)
+
+    def finish(self) -> None:
+        """Writes what the encoder still holds, and the end of the file."""
+        with self._faults():
+            for packet in self.stream.codec_context.encode(None):
+                self._mux(packet)
+            self.container.close()
+
+    def _mux(self, packet: av.Packet) -> None:
+        packet.stream = self.stream
+        self.container.mux_one(packet)
+
+    def _add_stream(self, settings: codec.Settings) -> av.VideoStream:
+        video = self.video
+        with self._faults():
+            stream = self.container.add_stream(self.encoder, rate=video.rate.limit_denominator(1001 * 60))
+        context = stream.codec_context
+        context.options = codec.options(self.encoder, settings)
+        context.width, context.height, context.pix_fmt = video.width, video.height, self.layout.name
+        context.time_base = stream.time_base = video.time_base
+        context.color_range, context.colorspace, context.color_primaries, context.color_trc = video.tags
+        context.thread_type = "AUTO"
+        if video.aspect:
+            context.sample_aspect_ratio = stream.sample_aspect_ratio = video.aspect
+        stream.set_display_matrix(video.matrix)
+        return stream
+
+    def _say_changes(self, video: Video) -> None:
+        ours, theirs = self.layout, video.layout
+        if ours.name != theirs.name.replace("yuvj", "yuv") and ours.name != theirs.name:
+            why = " because its size is odd" if ours.bits == theirs.bits and not theirs.rgb and codec.odd(theirs, video) else ""
+            self.report.note(f"{self.path}: {theirs.name} is stored as {ours.name} by {self.encoder}{why}")
+        tick = COARSE.get(self.container.format.name.split(",")[0])
+        if tick and (video.time_base / tick).denominator != 1 and (1 / (video.rate * tick)).denominator != 1:
+            self.report.note(f"{self.path}: times are rounded to {float(tick) * 1000:g} ms, the clock of {self.container.format.name}")
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, ValueError) as error:
+            raise WriteError(f"{self.path}: {self._reason(error)}") from error
+
+    def _reason(self, error: Exception) -> str:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            return "no room left on the disk; free some, or write elsewhere"
+        return f"{self.encoder} or the container refuses this: {line(error)}"
+
+
+def stored(frame: Frame, layout: Layout, tags: tuple[int, int, int, int]) -> Frame:
+    """The frame in the encoder's layout. Between Y'CbCr of equal depth no value changes: chroma is repeated, or neutral for gray.
+
+    tags: range, matrix, primaries and transfer of the frame, as in Video.
+    """
+    mine = frame.layout
+    if mine.name == layout.name:
+        return frame
+    if mine.bits != layout.bits or mine.rgb or layout.rgb or _less_chroma(mine, layout) or _spreads(mine, layout, tags):
+        return _converted(frame, layout, tags)
+    chroma = [_repeated(plane, mine, layout, frame) for plane in frame.planes[1:]] or _neutral(frame, layout)
+    return frame.replace(planes=(frame.planes[0], *chroma[: layout.planes - 1]), layout=layout, picture=None)
+
+
+def _less_chroma(mine: Layout, layout: Layout) -> bool:
+    return mine.planes > layout.planes or (mine.planes == 3 and (layout.across > mine.across or layout.down > mine.down))
+
+
+def _spreads(mine: Layout, layout: Layout, tags: tuple[int, int, int, int]) -> bool:
+    """Whether video range must become full range."""
+    return mine.planes == 3 and layout.name.startswith("yuvj") and not _full(mine, tags)
+
+
+def _full(layout: Layout, tags: tuple[int, int, int, int]) -> bool:
+    return layout.rgb or layout.planes == 1 or layout.name.startswith("yuvj") or tags[0] == 2
+
+
+def _repeated(plane: Plane, mine: Layout, layout: Layout, frame: Frame) -> Plane:
+    height, width = layout.shape(1, frame.height, frame.width)
+    return plane.repeat(1 + mine.down - layout.down, 0).repeat(1 + mine.across - layout.across, 1)[:height, :width]
+
+
+def _neutral(frame: Frame, layout: Layout) -> list[Plane]:
+    grey = np.full(layout.shape(1, frame.height, frame.width), (layout.peak + 1) // 2, layout.dtype)
+    return [grey, grey]
+
+
+def _converted(frame: Frame, layout: Layout, tags: tuple[int, int, int, int]) -> Frame:
+    """By FFmpeg's scaler, with the matrix of the tags: BT.709 where there are none and the picture is high, else BT.601."""
+    matrix = tags[1] if tags[1] not in (0, 2) else (1 if frame.height >= 720 else 5)
+    full = _full(frame.layout, tags)
+    picture = picture_of(frame).reformat(
+        format=layout.name,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=2 if full else 1,
+        dst_color_range=2 if layout.rgb or layout.name.startswith("yuvj") or (full and not frame.layout.rgb) else 1,
+    )
+    return frame.replace(planes=planes_of(picture, layout), layout=layout, picture=picture)
+
+
+def _in_layout(video: Video, layout: Layout) -> Video:
+    """The description of the frames once they are in `layout`: pictures in RGB become tagged BT.709."""
+    tags = (1, 1, 1, 1) if video.layout.rgb and not layout.rgb else video.tags
+    if layout.name.startswith("yuvj"):
+        tags = (2, *tags[1:])
+    return replace(video, layout=layout, tags=tags)
+
+
+def _supported(container: av.container.OutputContainer) -> set[str]:
+    """Names of codecs; a container that tells none (MPEG-TS) takes what broadcast uses."""
+    return set(container.supported_codecs) or {"h264", "hevc", "mpeg2video"}
+
+
+@contextmanager
+def open_sink(path: Path, video: Video, settings: codec.Settings, report: Report, source: Source | None = None) -> Iterator[Sink]:
+    """A video file. Under its own name it appears when the `with` is left without an error, and not otherwise."""
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    with _removed_on_error(part):
+        container = _open(part, path)
+        try:
+            sink = Sink(container, path, video, settings, report)
+            if source:
+                sink.copy_from(source)
+            yield sink
+            sink.finish()
+        finally:
+            with contextlib.suppress(av.FFmpegError):
+                container.close()
+        os.replace(part, path)
+
+
+def _open(part: Path, path: Path) -> av.container.OutputContainer:
+    try:
+        container = av.open(str(part), "w")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        known = path.suffix and not isinstance(error, ValueError)
+        why = line(error) if known else f"no container has the ending {path.suffix!r}; use .mp4 or .mkv"
+        raise WriteError(f"{path}: cannot be written: {why}") from error
+    if container.format.name in FRAGMENTED:
+        container.container_options.update({"movflags": "hybrid_fragmented+delay_moov", "flush_packets": "1"})
+    return container
+
+
+@contextmanager
+def _removed_on_error(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, DerainError):
+            raise
+        raise WriteError(f"{part}: {line(error)}") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

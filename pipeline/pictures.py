@@ -1,0 +1,198 @@
+"""Still pictures: one file, a numbered sequence (img_%04d.png) or a folder, read and written like a video."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from .decode import LIMIT, Span, Video, check_size, display_matrix, convert
+from .encode import stored
+from .errors import OpenError, WriteError, line
+from .frame import LAYOUTS, Frame, Layout, nearest, planes_of, picture_of
+from .report import Report
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+NUMBER = re.compile(r"%0?(\d*)d")
+
+ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff", ".webp": "libwebp"}
+OPTIONS = {"mjpeg": {"flags": "+qscale", "global_quality": "236"}, "libwebp": {"quality": "95"}}
+"""JPEG at FFmpeg's quality 2 (118 units a step), the best that is not wasteful."""
+
+ORDER = {"png": {"rgb48le": "rgb48be", "gray16le": "gray16be"}, "bmp": {"rgb24": "bgr24"}}
+"""Where an encoder wants the same values in another order."""
+
+
+def kind(path: Path, like: str = "") -> str:
+    """What a path means: folder, sequence, picture or video. like: the kind of the input, for an output that is not there yet."""
+    if path.is_dir() or str(path).endswith(("/", os.sep)) or (not path.suffix and like == "folder"):
+        return "folder"
+    if path.suffix.lower() in ENDINGS:
+        return "sequence" if NUMBER.search(path.name) else "picture"
+    return "video"
+
+
+class PictureSource:
+    """Pictures in order. Each of a folder is a shot of its own; a sequence is a film at `rate` frames/s."""
+
+    zero = Fraction(0)
+
+    def __init__(self, path: Path, span: Span, report: Report, limit: int = LIMIT, rate: Fraction = Fraction(25)) -> None:
+        self.path, self.report, self.limit = path, report, limit
+        self.kind = kind(path)
+        self.copied: deque[av.Packet] = deque()
+        first = int(span.start * rate)
+        last = None if span.duration is None else first + max(1, round(span.duration * rate))
+        self.paths = _listed(path, self.kind)[first:last]
+        if not self.paths:
+            raise OpenError(f"{path}: no picture there; {', '.join(ENDINGS)} are read")
+        picture = self._load(self.paths[0])
+        tags = (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc))
+        self.video = Video(picture.width, picture.height, nearest(picture.format), 1 / rate, rate, len(self.paths), tags=tags)
+
+    def read(self) -> Iterator[Frame]:
+        for pts, path in enumerate(self.paths):
+            with self.report.clock("decode"):
+                frame = self._frame(path, pts)
+            yield frame
+
+    def _frame(self, path: Path, pts: int) -> Frame:
+        picture, film = self._load(path), self.kind == "sequence"
+        layout = self.video.layout if film else nearest(picture.format)
+        size = (self.video.width, self.video.height) if film else (picture.width, picture.height)
+        if size != (picture.width, picture.height):
+            self.report.note(f"{path}: {picture.width}x{picture.height} is scaled to the first picture's {size[0]}x{size[1]}")
+        picture = convert(picture, layout, *size)
+        name = _number(path, self.path) if film else path.name
+        return Frame(planes_of(picture, layout), layout, pts, self.video.time_base, 1, cut=not film, picture=picture, name=name)
+
+    def _load(self, path: Path) -> av.VideoFrame:
+        try:
+            with av.open(str(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
+                stream = container.streams.video[0]
+                check_size(stream.width, stream.height, self.limit, path)
+                picture = next(container.decode(stream))
+        except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
+            if isinstance(error, OpenError):
+                raise
+            raise OpenError(f"{path}: {'not a picture, or damaged' if path.exists() else 'no such file'}") from error
+        if display_matrix(picture):
+            self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
+        if any(component.is_alpha for component in picture.format.components):
+            self.report.note(f"{path}: not kept: transparency")
+        return picture
+
+
+class PictureSink:
+    """Writes each frame as a picture into the folder `part`; `finish` moves all of them to their place."""
+
+    def __init__(self, path: Path, like: str, video: Video, part: Path, report: Report) -> None:
+        self.path, self.video, self.part, self.report = path, video, part, report
+        self.kind = kind(path, like)
+        self.written: list[str] = []
+        ending = path.suffix.lower()
+        if self.kind != "folder" and not _known(ENCODERS[ending]):
+            raise WriteError(f"{path}: this FFmpeg has no encoder for {ending}; write .png")
+
+    def copy(self, packets: deque[av.Packet]) -> None:
+        if packets:
+            self.report.note(f"{self.path}: not kept: sound and everything else beside the pictures")
+        packets.clear()
+
+    def write(self, frame: Frame) -> None:
+        if self.kind == "picture" and self.written:
+            raise WriteError(f"{self.path}: one picture cannot hold a film; write img_%04d.png, or a video")
+        name = self._name(frame)
+        try:
+            (self.part / name).write_bytes(encoded(frame, Path(name).suffix.lower(), self.video.tags, self.report))
+        except (OSError, av.FFmpegError, ValueError) as error:
+            raise WriteError(f"{self.path}: {line(error)}") from error
+        self.written.append(name)
+
+    def finish(self) -> None:
+        folder = self.path if self.kind == "folder" else self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in self.written:
+            os.replace(self.part / name, folder / name)
+
+    def _name(self, frame: Frame) -> str:
+        if self.kind == "picture":
+            return self.path.name
+        if self.kind == "folder":
+            return frame.name if Path(frame.name).suffix else f"frame_{len(self.written) + 1:06d}.png"
+        number = int(frame.name) if frame.name.isdigit() else len(self.written) + 1
+        return self.path.name % number
+
+
+@contextmanager
+def open_pictures(path: Path, like: str, video: Video, report: Report) -> Iterator[PictureSink]:
+    """Pictures under their own names appear when the `with` is left without an error, and not otherwise."""
+    part = path.with_name(f"{path.name.replace('%', '')}.part")
+    try:
+        part.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written: {line(error)}") from error
+    try:
+        sink = PictureSink(path, like, video, part, report)
+        yield sink
+        sink.finish()
+    except OSError as error:
+        raise (error if isinstance(error, (OpenError, WriteError)) else WriteError(f"{path}: {line(error)}")) from error
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(part)
+
+
+def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: Report) -> bytes:
+    """A picture file with these pixels."""
+    name = ENCODERS[ending]
+    layout = _layout(frame.layout, name)
+    if layout.bits < frame.layout.bits:
+        report.note(f"{ending} holds 8 bits: {frame.layout.bits - 8} bits of every value are not kept")
+    picture = picture_of(stored(frame, layout, tags))
+    if other := ORDER.get(name, {}).get(layout.name):
+        picture = picture.reformat(format=other)
+    context = av.CodecContext.create(name, "w")
+    context.width, context.height, context.pix_fmt = picture.width, picture.height, picture.format.name
+    context.time_base, context.options = frame.time_base, OPTIONS.get(name, {})
+    return b"".join(bytes(packet) for packet in (*context.encode(picture), *context.encode(None)))
+
+
+def _layout(layout: Layout, encoder: str) -> Layout:
+    if encoder == "libwebp":
+        return LAYOUTS["yuv420p"]
+    if encoder == "mjpeg":
+        chroma = "444" if layout.rgb else (re.findall(r"42[02]|444", layout.name) or ["420"])[0]
+        return LAYOUTS[f"yuvj{chroma}p"]
+    deep = layout.bits > 8 and encoder != "bmp"
+    if layout.planes == 1 and not layout.rgb:
+        return LAYOUTS["gray16le" if deep else "gray"]
+    return LAYOUTS["rgb48le" if deep else "rgb24"]
+
+
+def _listed(path: Path, what: str) -> list[Path]:
+    if what == "picture":
+        return [path]
+    if what == "folder":
+        return sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+    found = [(int(_number(p, path)), p) for p in path.parent.glob("*") if _number(p, path)]
+    return [p for _, p in sorted(found)]
+
+
+def _number(path: Path, pattern: Path) -> str:
+    """The digits that stand for %d in the name; empty if the name does not fit."""
+    head, digits, tail = NUMBER.split(pattern.name, maxsplit=1)
+    found = re.fullmatch(re.escape(head) + r"(\d+)" + re.escape(tail), path.name)
+    return found[1] if found and len(found[1]) >= int(digits or 1) else ""
+
+
+def _known(encoder: str) -> bool:
+    return encoder in av.codecs_available

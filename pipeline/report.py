@@ -1,0 +1,103 @@
+"""What a run did and where its time went: for the last line, and for --report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import WriteError, line
+
+T = TypeVar("T")
+
+STAGES = ("decode", "perceive", "derain", "encode")
+
+log = logging.getLogger("derain_video")
+
+
+@dataclass
+class Report:
+    """Counts and seconds of one run. seconds: busy time of each stage; stages overlap, so they may add to more than `wall`."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    patterns: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    frames: int = 0
+    hits: int = 0
+    misses: int = 0
+    switches: int = 0
+    cuts: int = 0
+    damaged: int = 0
+    pattern: str = ""
+    interrupted: bool = False
+    started: float = field(default_factory=time.perf_counter)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, text: str) -> None:
+        """Says once what the user must know: something is not kept, or not as it was."""
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning("%s", text)
+
+    @contextmanager
+    def clock(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - begin
+
+    def timed(self, stage: str, items: Iterator[T]) -> Iterator[T]:
+        """The same items; the time that each takes to come is the stage's."""
+        while True:
+            with self.clock(stage):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
+    @property
+    def wall(self) -> float:
+        return time.perf_counter() - self.started
+
+    def shares(self) -> dict[str, float]:
+        """Each stage's part of all busy time, 0..1."""
+        total = sum(self.seconds.values()) or 1.0
+        return {stage: seconds / total for stage, seconds in self.seconds.items()}
+
+    def line(self) -> str:
+        """One line: frames, fps, shares of time, cache, frames per pattern."""
+        wall = self.wall
+        shares = ", ".join(f"{stage} {share:.0%}" for stage, share in self.shares().items())
+        patterns = ", ".join(f"{count} {pattern}" for pattern, count in self.patterns.most_common())
+        looked = self.hits + self.misses
+        cache = f"; cache {self.hits} of {looked} hits, {self.switches} switches" if looked else ""
+        return f"{self.frames} frames in {wall:.1f} s, {self.frames / wall:.1f} fps; {shares}{cache}; {patterns or 'no frames'}"
+
+    def save(self, path: Path) -> None:
+        """Writes everything as JSON."""
+        wall = self.wall
+        told = {
+            **self.facts,
+            "frames": self.frames,
+            "wall_seconds": round(wall, 3),
+            "fps": round(self.frames / wall, 3),
+            "busy_seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+            "shares": {stage: round(share, 4) for stage, share in self.shares().items()},
+            "cache": {"hits": self.hits, "misses": self.misses, "switches": self.switches, "cuts": self.cuts},
+            "patterns": dict(self.patterns),
+            "damaged_packets": self.damaged,
+            "interrupted": self.interrupted,
+            "notes": self.notes,
+        }
+        try:
+            path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise WriteError(f"{path}: the report cannot be written: {line(error)}") from error

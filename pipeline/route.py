@@ -1,0 +1,156 @@
+"""Which rain is it? One cheap look at every frame, a network's look only when something changed.
+
+A signature (a tiny luma thumbnail and the energy of fine detail) is compared with that of the frame perceived last. The
+answer changes only if another pattern wins by a margin for some time; at a cut it counts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.spec import PATTERNS
+from ..models.views import views
+from .chroma import luma, split
+from .errors import OptionError
+from .frame import Frame, Plane
+from .report import Report
+
+THUMB = (32, 18)
+"""Width and height of a signature's thumbnail."""
+
+
+class Perceiver(Protocol):
+    """The part of a runtime that the router uses."""
+
+    def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Luma differences are in 8-bit code values, ages in seconds.
+
+    moved, detail: what makes a frame differ from the one perceived last: mean difference of the thumbnails, share of the energy.
+    oldest: age at which perception runs again anyway. recheck: the same while a new pattern waits.
+    margin, wait: by how much of the probability, and for how long, a new pattern must lead.
+    cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean.
+    """
+
+    moved: float = 6.0
+    detail: float = 0.2
+    oldest: float = 2.0
+    recheck: float = 0.12
+    margin: float = 0.1
+    wait: float = 0.4
+    cut: float = 14.0
+    jump: float = 4.0
+
+
+@dataclass(frozen=True)
+class Signature:
+    """thumb (18, 32) float32 in 8-bit code values; energy: mean horizontal luma step in the same."""
+
+    thumb: NDArray[np.float32]
+    energy: float
+
+    def distance(self, other: Signature) -> float:
+        return float(np.abs(self.thumb - other.thumb).mean())
+
+    def differs(self, other: Signature, limits: Routing) -> bool:
+        step = abs(self.energy - other.energy)
+        return self.distance(other) > limits.moved or step > limits.detail * other.energy + 0.3
+
+
+def signature(y: Plane, peak: int) -> Signature:
+    """y: (H, W) uint8 or uint16 up to `peak`."""
+    scale = 255 / peak
+    thumb = cv2.resize(y, THUMB, interpolation=cv2.INTER_AREA).astype(np.float32) * scale
+    rows = y[:: max(1, y.shape[0] // 64)]
+    energy = cv2.absdiff(rows[:, 1:], rows[:, :-1]).mean() if y.shape[1] > 1 else 0.0
+    return Signature(thumb, float(energy) * scale)
+
+
+class Cuts:
+    """Finds scene cuts; a fast pan raises the bar for itself."""
+
+    def __init__(self, limits: Routing) -> None:
+        self.limits = limits
+        self.last: Signature | None = None
+        self.usual = 0.0
+
+    def at(self, seen: Signature) -> bool:
+        """Whether a shot begins with this frame; the first one does."""
+        last, self.last = self.last, seen
+        if last is None:
+            return True
+        step = seen.distance(last)
+        if step > self.limits.cut and step > self.limits.jump * self.usual:
+            self.usual = 0.0
+            return True
+        self.usual = 0.7 * self.usual + 0.3 * step
+        return False
+
+
+class Router:
+    """Decides the pattern of each frame. Counts hits, misses, switches and cuts into the report."""
+
+    def __init__(self, perceiver: Perceiver, report: Report, limits: Routing | None = None) -> None:
+        self.perceiver, self.report, self.limits = perceiver, report, limits or Routing()
+        self.cuts = Cuts(self.limits)
+        self.pattern = ""
+        self.rival, self.since = "", 0.0
+        self.perceived: tuple[Signature, float] | None = None
+
+    def __call__(self, frame: Frame) -> Frame:
+        """The frame with its pattern, and whether a shot begins with it."""
+        with self.report.clock("perceive"):
+            seen = signature(luma(frame), frame.layout.peak)
+            cut = self.cuts.at(seen) or frame.cut
+            self.report.cuts += cut and bool(self.pattern)
+            if cut or self._stale(seen, frame.seconds):
+                self._perceive(frame, seen, cut)
+                self.report.misses += 1
+            else:
+                self.report.hits += 1
+        return frame.replace(pattern=self.pattern, cut=cut)
+
+    def _stale(self, seen: Signature, now: float) -> bool:
+        assert self.perceived, "the first frame is a cut"
+        last, when = self.perceived
+        age = now - when
+        return age >= (self.limits.recheck if self.rival else self.limits.oldest) or age < 0 or seen.differs(last, self.limits)
+
+    def _perceive(self, frame: Frame, seen: Signature, cut: bool) -> None:
+        y, uv = split(frame)
+        scores = dict(zip(PATTERNS, self.perceiver.perceive(views(y, uv, frame.layout.peak)).tolist(), strict=True))
+        self.perceived = seen, frame.seconds
+        best = max(scores, key=scores.__getitem__)
+        if cut or not self.pattern:
+            self._switch(best)
+        elif best == self.pattern or scores[best] - scores[self.pattern] < self.limits.margin:
+            self.rival = ""
+        elif best != self.rival:
+            self.rival, self.since = best, frame.seconds
+        elif frame.seconds - self.since >= self.limits.wait:
+            self._switch(best)
+
+    def _switch(self, pattern: str) -> None:
+        self.report.switches += bool(self.pattern) and pattern != self.pattern
+        self.pattern, self.rival = pattern, ""
+
+
+def route(frames: Iterator[Frame], perceiver: Perceiver, report: Report, pattern: str = "auto", limits: Routing | None = None) -> Iterator[Frame]:
+    """Frames with their pattern. pattern: one of PATTERNS for all of them, without a look; auto perceives."""
+    if pattern == "auto":
+        yield from map(Router(perceiver, report, limits), frames)
+        return
+    if pattern not in PATTERNS:
+        raise OptionError(f"pattern {pattern!r} is not known; choose auto or one of {', '.join(PATTERNS)}")
+    cuts = Cuts(limits or Routing())
+    for frame in frames:
+        yield frame.replace(pattern=pattern, cut=cuts.at(signature(luma(frame), frame.layout.peak)) or frame.cut)

@@ -1,0 +1,143 @@
+"""One job from file to file: write(sink, derain(route(read(source))))."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+from ..export.runtime.base import Runtime
+from .ahead import ahead
+from .codec import Settings
+from .compare import aside, compared, mask_video, widened
+from .decode import LIMIT, Source, Span, Video, open_source
+from .derain import derain
+from .encode import Sink, open_sink
+from .errors import DerainError, OptionError, WriteError
+from .frame import Frame
+from .pictures import PictureSink, PictureSource, kind, open_pictures
+from .report import Report
+from .route import route
+
+AHEAD = 4
+"""Frames decoded before they are needed, and as many derained ones that wait for the encoder."""
+
+Reader = Source | PictureSource
+Writer = Sink | PictureSink
+
+
+class Interrupted(DerainError):
+    """Stopped before the first frame was written."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do. compare: empty, side or split. mask: video of the rain mask. limit: most pixels of a picture, 0 for any."""
+
+    source: Path
+    target: Path
+    span: Span = Span()
+    settings: Settings = Settings()
+    pattern: str = "auto"
+    compare: str = ""
+    mask: Path | None = None
+    limit: int = LIMIT
+    rate: Fraction = Fraction(25)
+
+
+def run(
+    job: Job,
+    runtime: Runtime,
+    report: Report | None = None,
+    stop: threading.Event | None = None,
+    shown: Callable[[Video], AbstractContextManager[Callable[[Frame], None]]] | None = None,
+) -> Report:
+    """Does a job, and returns its report. Outputs appear under their names when all went well, or after `stop` was set.
+
+    stop: when set, from a signal handler say, the outputs are finished with the frames done so far; Interrupted if there are none.
+    shown: gives a progress display for the video; what it yields is called with each frame written.
+    DerainError for whatever the user can mend.
+    """
+    report, stop = report or Report(), stop or threading.Event()
+    check_targets(job)
+    with ExitStack() as opened:
+        source = opened.enter_context(open_reader(job, report))
+        frames = ahead(source.read(), AHEAD)
+        frames = derain(route(frames, runtime, report, job.pattern), runtime, report, keep=bool(job.compare))
+        frames = ahead(frames, AHEAD)
+        if job.mask:
+            frames = aside(frames, opened.enter_context(_mask_writer(job, source.video, report)).write)
+        if job.compare:
+            frames = compared(frames, job.compare)
+        sink = opened.enter_context(_writer(job, source, report))
+        show = opened.enter_context(shown(source.video)) if shown else _silent
+        with closing(cast("Generator[Frame, None, None]", frames)):
+            write(sink, frames, source, report, stop, show)
+    return report
+
+
+def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report, stop: threading.Event, show: Callable[[Frame], None]) -> None:
+    """Encodes every frame, with the packets of the other streams in between."""
+    for frame in frames:
+        if stop.is_set():
+            break
+        with report.clock("encode"):
+            sink.copy(source.copied)
+            sink.write(frame)
+        report.frames += 1
+        show(frame)
+    report.interrupted = stop.is_set()
+    if report.interrupted and not report.frames:
+        raise Interrupted(f"interrupted before the first frame: nothing was written to {sink.path}")
+    if not report.interrupted:
+        sink.copy(source.copied)
+
+
+def open_reader(job: Job, report: Report) -> AbstractContextManager[Reader]:
+    if kind(job.source) == "video":
+        return open_source(job.source, job.span, report, job.limit)
+    return _pictures(job, report)
+
+
+@contextmanager
+def _pictures(job: Job, report: Report) -> Iterator[PictureSource]:
+    yield PictureSource(job.source, job.span, report, job.limit, job.rate)
+
+
+def _writer(job: Job, source: Reader, report: Report) -> AbstractContextManager[Writer]:
+    video = widened(source.video, job.compare)
+    if kind(job.target, kind(job.source)) != "video":
+        return open_pictures(job.target, kind(job.source), video, report)
+    if kind(job.source) == "folder":
+        raise OptionError(f"{job.target}: a folder of single pictures is no film; give a folder, or number them and give img_%04d.png as IN")
+    return open_sink(job.target, video, job.settings, report, source if isinstance(source, Source) else None)
+
+
+def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManager[Writer]:
+    assert job.mask
+    if kind(job.mask, kind(job.source)) != "video":
+        return open_pictures(job.mask, kind(job.source), mask_video(video), report)
+    return open_sink(job.mask, mask_video(video), job.settings, report)
+
+
+def check_targets(job: Job) -> None:
+    """WriteError if an output is an input or another output, or if its folder is not there."""
+    seen = [job.source.resolve()]
+    for path in filter(None, (job.target, job.mask)):
+        if path.resolve() in seen or _same(path, job.source):
+            raise WriteError(f"{path}: is the input, or another output; give it a name of its own")
+        if not path.absolute().parent.is_dir():
+            raise WriteError(f"{path}: the folder {path.parent} is not there; make it first")
+        seen.append(path.resolve())
+
+
+def _same(path: Path, source: Path) -> bool:
+    return path.exists() and source.exists() and path.samefile(source)
+
+
+def _silent(frame: Frame) -> None:
+    pass

@@ -1,0 +1,106 @@
+"""Sound, subtitles, data and chapters of a file, copied into another packet by packet."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+
+from .decode import Source
+from .report import Report
+
+OWN_KEYS = re.compile(r"(major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_\w+|_statistics_\w+)(-\w+)?$", re.I)
+"""Metadata that a muxer writes itself, or that tells of the bytes which are replaced."""
+
+KINDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
+
+
+def told(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata that is still true of the result."""
+    return {key: value for key, value in metadata.items() if not OWN_KEYS.match(key)}
+
+
+@dataclass(frozen=True)
+class _Track:
+    stream: av.stream.Stream
+    shift: int
+
+
+class Tracks:
+    """The streams of `source` beside its video, as far as the container `output` takes them; the rest is said."""
+
+    def __init__(self, source: Source, output: av.container.OutputContainer, report: Report) -> None:
+        self.source, self.output, self.report = source, output, report
+        self._tracks: dict[int, _Track] = {}
+
+    def open(self) -> None:
+        """Adds the streams, chapters and metadata. Call it after the video stream was added, before the first packet."""
+        self.output.metadata.update(told(self.source.container.metadata))
+        for stream in self.source.others:
+            self._open(stream)
+        self._chapters()
+
+    def send(self, packets: deque[av.Packet]) -> None:
+        """Muxes what has come so far, and leaves `packets` empty."""
+        while packets:
+            packet = packets.popleft()
+            if track := self._tracks.get(packet.stream_index):
+                self.output.mux_one(_moved(packet, track))
+
+    def _open(self, stream: av.stream.Stream) -> None:
+        refused = "its codec is not known" if stream.type == "unknown" else _refusal(stream, self.output.format.name)
+        if refused:
+            self.report.note(f"not kept: {KINDS.get(stream.type, 'stream')} (stream {stream.index}): {refused}")
+            return
+        if stream.type == "video" and not stream.disposition & av.stream.Disposition.attached_pic:
+            self.report.note(f"copied as it is: a second video (stream {stream.index})")
+        added = _add(self.output, stream)
+        added.metadata.update(told(stream.metadata))
+        added.disposition = stream.disposition
+        if stream.time_base:
+            self._tracks[stream.index] = _Track(added, round(self.source.zero / stream.time_base))
+
+    def _chapters(self) -> None:
+        chapters = self.source.container.chapters()
+        kept = [moved for chapter in chapters if (moved := self._trimmed(chapter))]
+        if kept:
+            self.output.set_chapters(kept)
+
+    def _trimmed(self, chapter: av.container.core.Chapter) -> av.container.core.Chapter | None:
+        base = chapter["time_base"] or Fraction(1, 1000)
+        shift, last = round(self.source.zero / base), chapter["end"]
+        if self.source.span.duration is not None:
+            last = min(last, shift + round(Fraction(self.source.span.duration) / base))
+        begin, end = max(0, chapter["start"] - shift), last - shift
+        return {**chapter, "start": begin, "end": end} if end > begin else None
+
+
+def _add(output: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
+    return output.add_stream_from_template(stream, opaque=True)
+
+
+def _moved(packet: av.Packet, track: _Track) -> av.Packet:
+    """The packet on its new stream and clock; what began before the span begins with it."""
+    if track.shift:
+        early = max(0, track.shift - packet.pts) if packet.pts is not None else 0
+        packet.pts = None if packet.pts is None else packet.pts - track.shift + early
+        packet.dts = None if packet.dts is None else packet.dts - track.shift + early
+        packet.duration = max(0, (packet.duration or 0) - early)
+    packet.stream = track.stream
+    return packet
+
+
+def _refusal(stream: av.stream.Stream, container: str) -> str:
+    """Why a container cannot hold a stream; empty if it can. Tried on a header in memory: no list of ours can go stale."""
+    try:
+        with av.open(io.BytesIO(), "w", format=container) as trial:
+            _add(trial, stream)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        name = stream.codec_context.name if stream.codec_context else stream.type
+        return f"{container} cannot hold {name}"
+    return ""
