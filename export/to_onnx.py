@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,22 @@ from .runtime.base import Planes
 OPSET = 20
 
 
-def export(net: nn.Module, graph: Graph, folder: Path, frames: Sequence[Probe] = ()) -> Parity:
-    """Writes `net`, which has the graph's signature, to `folder` and its manifest. Returns how close it came to torch.
+def export(
+    net: nn.Module, graph: Graph, folder: Path, precisions: Sequence[str] = ("fp32",), frames: Sequence[Probe] = ()
+) -> Iterator[tuple[Graph, Parity]]:
+    """Writes `net`, which has the graph's signature, to `folder` and its manifest; yields each graph and how close it came to torch.
 
-    frames: footage for int8's ranges and for the comparison, besides drawn frames. ParityError, and nothing written, if
-    the exported graph computes other pictures than `net`.
+    frames: footage that int8 takes its ranges from (without it, drawn frames) and that all are compared on, besides drawn frames.
+    ParityError, and nothing written, if a graph computes other pictures than `net`.
     """
-    frames = [*frames, *probes(graph)]
-    data = lowered(convert(net, graph), graph, frames)
-    found = compare(net, data, graph, frames)
-    parity.demand(found, graph.precision, str(folder / graph.file))
-    keep(folder, graph, data, found)
-    return found
+    data = convert(net, graph)
+    for precision in precisions:
+        made = replace(graph, precision=precision)
+        lower = lowered(data, made, frames or probes(graph))
+        found = compare(net, lower, made, [*frames, *(() if precision == "int8" and frames else probes(graph))])
+        parity.demand(found, precision, str(folder / made.file))
+        keep(folder, made, lower, found)
+        yield made, found
 
 
 def convert(net: nn.Module, graph: Graph) -> bytes:
@@ -85,7 +89,7 @@ def compare(net: nn.Module, data: bytes, graph: Graph, frames: Sequence[Probe]) 
         with torch.inference_mode():
             wanted = net(*tensors(graph, frame))
         pairs += _pictures(graph, wanted, session.run(list(graph.outputs), feed(graph, frame)))
-    return parity.between(pairs, frames[0].peak)
+    return parity.between(pairs, 255 if graph.network == PERCEPTION else frames[0].peak)
 
 
 def _pictures(graph: Graph, wanted: Tensor | tuple[Tensor, ...], got: list[NDArray[Any]]) -> list[tuple[Planes, Planes]]:

@@ -44,7 +44,9 @@ class Torch:
 def module(graph: Graph, folder: Path = store.WEIGHTS) -> nn.Module:
     """The torch network with a graph's signature, for inference."""
     if graph.network == PERCEPTION:
-        return perceiver(folder)
+        from ...models.perception import SMALL, perceiver  # open_clip takes seconds to import
+
+        return perceiver(SMALL, str(folder / f"{SMALL}.safetensors"))
     return PlaneNet(store.subnet(graph.pattern, graph.network, folder)).eval()
 
 

@@ -1,0 +1,78 @@
+"""A folder with what an edge device needs, and no more: graphs, prompts and their embeddings, manifest, a runner, how to build engines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..models.prompts import PROMPTS
+from ..models.spec import PATTERNS, RAINY
+from . import to_onnx
+from .graph import PERCEPTION, PRECISIONS, Graph
+from .parity import Parity
+from .probe import Probe
+from .profile import BUCKETS, Profile
+from .runtime.torch_ import module
+
+RUNNER = Path(__file__).parent / "edge_runner.py"
+
+
+def export(folder: Path, model: str, weights: Path, frames: Sequence[Probe]) -> Iterator[tuple[Graph, Parity]]:
+    """Fills `folder`; yields each graph and how close it came to torch. frames: footage for int8's ranges, 8-bit."""
+    perceiver = module(Graph(PERCEPTION), weights)
+    yield from to_onnx.export(perceiver, Graph(PERCEPTION), folder, PRECISIONS, frames)
+    for pattern in RAINY:
+        net = module(Graph(model, pattern), weights)
+        yield from to_onnx.export(net, Graph(model, pattern, "u8"), folder, PRECISIONS, frames)
+        yield from to_onnx.export(net, Graph(model, pattern, "i32"), folder, ["fp16"])
+    embeddings = perceiver.text.tolist()  # type: ignore[operator]
+    patterns = {name: {"prompts": PROMPTS[name], "embedding": row} for name, row in zip(PATTERNS, embeddings, strict=True)}
+    (folder / "patterns.json").write_text(json.dumps(patterns, indent=1) + "\n", encoding="utf-8")
+    shutil.copy(RUNNER, folder / "run.py")
+    (folder / "README.md").write_text(readme(model), encoding="utf-8")
+
+
+def readme(model: str) -> str:
+    lines = [trtexec(Graph(model, pattern, "i32", "fp16"), Profile(*BUCKETS[3])) for pattern in RAINY]
+    lines.append(trtexec(Graph(PERCEPTION, precision="fp16"), Profile(*BUCKETS[3])))
+    return README.format(model=model, commands="\n".join(lines))
+
+
+def trtexec(graph: Graph, shapes: Profile) -> str:
+    """The command that builds an engine of `graph` on the device itself."""
+    least, best, most = (
+        ",".join(f"{name}:{'x'.join(map(str, ranges[k]))}" for name, ranges in shapes.ranges(graph).items()) for k in range(3)
+    )
+    engine = graph.file.replace(".onnx", ".engine")
+    return (
+        f"trtexec --onnx={graph.file} --saveEngine={engine} --timingCacheFile=timings.cache --useCudaGraph \\\n"
+        f"  --minShapes={least} \\\n  --optShapes={best} \\\n  --maxShapes={most}"
+    )
+
+
+README = """\
+# Rain removal on an edge device
+
+`run.py` derains a video with these graphs; it needs numpy, onnxruntime and av, and nothing else of derain-video:
+
+    python run.py rainy.mp4 clean.mp4                      # fp32
+    python run.py rainy.mp4 clean.mp4 --precision int8     # on processors with int8 arithmetic
+    python run.py rainy.mp4 clean.mp4 --static             # a camera that does not move: the frames before help
+
+| file | what |
+| --- | --- |
+| `perception*.onnx` | views (N, 3, 224, 224) uint8 RGB in, scores (4,) of clear, light, heavy, downpour out |
+| `{model}_PATTERN_u8*.onnx` | y, uv, near (uint8 planes, multiples of 64) and peak (255) in; clean_y, clean_uv, mask out |
+| `{model}_PATTERN_i32_fp16.onnx` | the same with int32 planes, 8-bit or 16-bit values: for TensorRT, which has no uint16 tensors |
+| `patterns.json` | prompts and text embedding of each pattern |
+| `manifest.json` | SHA-256 of each graph, commit, and its distance from torch |
+
+## TensorRT engines, built on the Jetson itself
+Up to TensorRT 10 add `--stronglyTyped`: the graphs say where they are fp16. The shapes below reach up to 1080p.
+
+```sh
+{commands}
+```
+"""

@@ -1,0 +1,77 @@
+"""Derains a video with the graphs beside this file. Needs numpy, onnxruntime and av; sound is left out.
+
+Neighbouring frames are not aligned here: each frame is its own state, or with --static the four frames before it, sorted.
+The full program aligns neighbours from both sides, and so cleans better.
+"""
+
+import argparse
+from collections import deque
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+Planes = NDArray[np.uint8]
+PATTERNS = ("clear", "light", "heavy", "downpour")
+HERE, SIDE, EVERY = Path(__file__).parent, 224, 30  # the pattern is perceived anew every EVERY frames
+
+
+@cache
+def session(name: str, precision: str) -> onnxruntime.InferenceSession:
+    path = next(HERE.glob(f"{name}{'' if precision == 'fp32' else '_' + precision}.onnx"))
+    return onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+
+
+def pattern(frame: av.VideoFrame, precision: str) -> str:
+    """Perceives two views: the middle of the frame at native resolution, and the whole frame; (2, 3, 224, 224) RGB."""
+    rgb: Planes = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    top, left = (max(0, size - SIDE) // 2 for size in rgb.shape[:2])
+    crop = rgb[top : top + SIDE, left : left + SIDE]
+    crop = np.pad(crop, ((0, SIDE - crop.shape[0]), (0, SIDE - crop.shape[1]), (0, 0)), mode="edge")
+    whole: Planes = np.asarray(frame.to_ndarray(format="rgb24", width=SIDE, height=SIDE), np.uint8)
+    views = np.ascontiguousarray(np.stack([crop, whole]).transpose(0, 3, 1, 2))
+    return PATTERNS[int(session("perception", precision).run(None, {"views": views})[0].argmax())]
+
+
+def padded(planes: Planes, unit: int) -> Planes:
+    down, right = (-size % unit for size in planes.shape[1:])
+    return np.pad(planes, ((0, 0), (0, down), (0, right)), mode="edge")[None]
+
+
+def derain(packed: Planes, before: "deque[Planes]", name: str, precision: str) -> Planes:
+    """One 4:2:0 frame, packed as (3H/2, W), by the network of pattern `name`."""
+    height, width = packed.shape[0] * 2 // 3, packed.shape[1]
+    y, uv = packed[None, :height], packed[height:].reshape(2, height // 2, width // 2)
+    state = np.sort(np.stack([*before, *[y[0]] * 4][:4]), axis=0)
+    feed = {"y": padded(y, 64), "uv": padded(uv, 32), "near": padded(state, 64), "peak": np.array([255], np.float32)}
+    y, uv, _ = session(f"*_{name}_u8", precision).run(None, feed)
+    return np.concatenate([y[0, 0, :height, :width], uv[0, :, : height // 2, : width // 2].reshape(-1, width)])
+
+
+def run(source: av.container.InputContainer, sink: av.container.OutputContainer, precision: str, static: bool) -> None:
+    stream = source.streams.video[0]
+    out = sink.add_stream("libx264", rate=stream.average_rate or 25, options={"crf": "18"})
+    out.width, out.height, out.pix_fmt = stream.width // 2 * 2, stream.height // 2 * 2, "yuv420p"
+    before: deque[Planes] = deque(maxlen=4)
+    for number, frame in enumerate(source.decode(stream)):
+        if number % EVERY == 0:
+            name = pattern(frame, precision)
+        packed: Planes = np.asarray(frame.to_ndarray(format="yuv420p", width=out.width, height=out.height), np.uint8)
+        clean = packed if name == "clear" else derain(packed, before, name, precision)
+        before.extendleft([packed[: out.height]] if static else [])
+        sink.mux(out.encode(av.VideoFrame.from_ndarray(clean, format="yuv420p")))
+    sink.mux(out.encode(None))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input")
+    parser.add_argument("output")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
+    parser.add_argument("--static", action="store_true", help="the camera does not move: use the frames before")
+    args = parser.parse_args()
+    with av.open(args.input) as video, av.open(args.output, "w") as clean_video:
+        run(video, clean_video, args.precision, args.static)

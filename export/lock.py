@@ -1,0 +1,40 @@
+"""A lock between processes, on a file. It goes with the process that holds it, however that ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PAUSE = 0.2
+"""Seconds between two tries."""
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds the lock on `path`, which is made if need be and stays. `waiting` is called once if another process holds it."""
+    with path.open("a+b") as file:
+        if not _take(file.fileno()):
+            waiting()
+            while not _take(file.fileno()):
+                time.sleep(PAUSE)
+        yield  # closing the file gives the lock back
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

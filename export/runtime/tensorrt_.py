@@ -1,0 +1,113 @@
+"""TensorRT on an NVIDIA GPU: engines from a keyed store, device buffers from torch, bound once, one stream, one CUDA graph per size.
+
+TensorRT has no uint16 tensors and promises little for uint8, so it is given the i32 graphs: planes cross the bus as they are, and are
+widened and narrowed on the GPU, inside the CUDA graph. Not run without an NVIDIA GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorrt as trt
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import cache, manifest
+from ..engine import EngineKey, EngineStore
+from ..errors import GraphError, RuntimeMissing
+from ..graph import PERCEPTION, Graph
+from ..profile import Profile, profile
+from ..to_tensorrt import LOGGER, build
+from . import gpu
+from .base import Network
+from .captured import Captured, signature
+
+TYPES = {trt.DataType.FLOAT: torch.float32, trt.DataType.INT32: torch.int32, trt.DataType.UINT8: torch.uint8}
+
+
+class TensorRt:
+    """Backend over the ONNX files in `folder`; the engines are kept in the user's cache folder."""
+
+    name, device = "tensorrt", "cuda"
+
+    def __init__(self, folder: Path | None, precision: str, threads: int) -> None:
+        if not torch.cuda.is_available():
+            raise RuntimeMissing("tensorrt: torch sees no NVIDIA GPU; use --runtime openvino or onnx")
+        self.folder = folder or manifest.GRAPHS
+        self.precision = "fp16" if precision == "auto" else precision
+        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._loader = trt.Runtime(LOGGER)
+        self._store = EngineStore(cache.folder() / "engines")
+
+    def network(self, graph: Graph) -> Network:
+        return _Network(self, graph if graph.network == PERCEPTION else replace(graph, dtype="i32"))
+
+    def engine(self, graph: Graph, shapes: Profile) -> Any:
+        """The engine for a graph and a range of shapes, from the store, or built now."""
+        data = manifest.content(self.folder, graph)
+        capability = "{}.{}".format(*torch.cuda.get_device_capability())
+        key = EngineKey(manifest.sha256(data), str(shapes), graph.precision, capability, trt.__version__, gpu.driver())
+        timings = self._store.folder / f"timings-{capability}-{trt.__version__}.cache"
+        return self._store.open(key, lambda: build(data, graph, shapes, timings), self._loader.deserialize_cuda_engine)
+
+    def close(self) -> None:
+        """Engines free themselves."""
+
+
+class _Network:
+    """One graph: an engine for each range of shapes met, buffers and a CUDA graph for the present size."""
+
+    def __init__(self, owner: TensorRt, graph: Graph) -> None:
+        self._owner, self._graph = owner, graph
+        self._engines: dict[Profile, Any] = {}
+        self._captured: dict[object, Captured] = {}
+
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        key = signature(feed)
+        if key not in self._captured:
+            self._captured.clear()
+            bound = _Bound(self._engine(feed), self._graph, feed)
+            self._captured[key] = Captured(bound, feed, self._owner.stream)
+        return self._captured[key](feed)
+
+    def _engine(self, feed: Mapping[str, NDArray[Any]]) -> Any:
+        shapes = profile(*next(iter(feed.values())).shape[-2:])
+        if shapes not in self._engines:
+            self._engines[shapes] = self._owner.engine(self._graph, shapes)
+        return self._engines[shapes]
+
+
+class _Bound:
+    """An execution context whose tensors lie in device memory of torch's, at addresses set once."""
+
+    def __init__(self, engine: Any, graph: Graph, feed: Mapping[str, NDArray[Any]]) -> None:
+        self._graph, self._engine = graph, engine
+        self._context = engine.create_execution_context()
+        for name, array in feed.items():
+            self._context.set_input_shape(name, array.shape)
+        self._buffers = {name: self._buffer(name) for name in (*graph.inputs, *graph.outputs)}
+        planes = torch.from_numpy(np.empty_like(next(iter(feed.values()))[:0])).dtype
+        self._types = {"clean_y": planes, "clean_uv": planes}
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        """Enqueues one run on the current stream: widen, execute, narrow."""
+        for name, tensor in inputs.items():
+            self._buffers[name].copy_(tensor)
+        if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+            raise GraphError(f"{self._graph.file}: TensorRT {trt.__version__} could not run its engine; use --runtime torch")
+        found = {name: self._buffers[name] for name in self._graph.outputs}
+        return [tensor.to(self._types.get(name, tensor.dtype)) for name, tensor in found.items()]
+
+    def _buffer(self, name: str) -> Tensor:
+        shape, kind = tuple(self._context.get_tensor_shape(name)), TYPES[self._engine.get_tensor_dtype(name)]
+        buffer = torch.empty(shape, dtype=kind, device="cuda")
+        self._context.set_tensor_address(name, buffer.data_ptr())
+        return buffer
+
+
+open_backend = TensorRt
