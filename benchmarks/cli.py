@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..models.train.pairs import PairError
 from ..pipeline.errors import FAULTS
 from .footage import FootageError
+from .scene import SIZES
 
-NETWORKS = ("auto", "fast", "quality")
+if TYPE_CHECKING:
+    from ..export.runtime.base import Runtime
+
+Result = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one benchmark. Returns 0, or 2 after one line on stderr where the input is at fault."""
     options = parser().parse_args(argv)
     try:
-        result: dict[str, Any] = options.run(options)
-    except (FootageError, OSError, *FAULTS) as error:
+        result: Result = options.run(options)
+        if options.json:
+            from .report import write
+
+            write(options.json, result)
+    except (FootageError, PairError, OSError, *FAULTS) as error:
         print(f"derain-bench: {error}", file=sys.stderr)
         return 2
-    if options.json:
-        from .report import write
-
-        write(options.json, result)
     return 0
 
 
@@ -33,11 +38,15 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="derain-bench", description=__doc__)
     commands = root.add_subparsers(required=True, metavar="quality|speed|routing")
     _quality(commands.add_parser("quality", help="PSNR-Y, SSIM-Y, flicker and harm on rendered validation rain, or on paired folders"))
+    _speed(commands.add_parser("speed", help="frames per second of the whole and of its parts, efficiency, memory, start-up"))
+    _routing(commands.add_parser("routing", help="what the routing cache saves, and whether it changes decisions"))
     return root
 
 
 def _quality(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, nargs="?", help="clean clips and stills, to be rained on")
+    command.add_argument("--pairs", type=Path, metavar="ROOT", help="paired folders of public sets, in place of rendered rain")
+    command.add_argument("--results", nargs="+", default=[], metavar="NAME=FOLDER", help="with --pairs: other networks' pictures")
     command.add_argument("--kinds", nargs="+", metavar="KIND", help="only these kinds of weather")
     command.add_argument("--frames", type=int, default=12, help="frames of each clip (default %(default)s; 0: all)")
     command.add_argument("--clips", type=int, default=0, help="most clips, and most stills (default: all)")
@@ -47,33 +56,70 @@ def _quality(command: argparse.ArgumentParser) -> None:
     _common(command, quality)
 
 
-def _common(command: argparse.ArgumentParser, run: Any) -> None:
+def _speed(command: argparse.ArgumentParser) -> None:
+    named = ", ".join(SIZES)
+    command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help=f"of {named} (default: all)")
+    command.add_argument("--frames", type=int, default=240, help="at 360p; fewer as frames grow (default %(default)s)")
+    command.add_argument("--clip", type=Path, help="a clip to run on, brought to each size (default: a made scene)")
+    command.add_argument("--peer", metavar="MODULE:FUNCTION", help="returns a torch network to time on the same frames: RGB in, RGB out")
+    _common(command, speed)
+
+
+def _routing(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, help="clean clips")
+    command.add_argument("--frames", type=int, default=0, help="frames of each clip (default: all)")
+    command.add_argument("--seed", type=int, default=0, help="of the order and the weather (default %(default)s)")
+    _common(command, routing)
+
+
+def _common(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], Result]) -> None:
     command.add_argument("--runtime", default="auto", help="auto, onnx, openvino, torch or tensorrt (default %(default)s)")
     command.add_argument("--precision", default="auto", help="of the runtime (default %(default)s)")
-    command.add_argument("--model", default="fast", choices=NETWORKS, help="size of the networks (default %(default)s)")
+    command.add_argument("--model", default="fast", help="size of the networks (default %(default)s)")
     command.add_argument("--threads", type=int, default=0, help="of the runtime (default: its choice)")
-    command.add_argument("--folder", dest="graphs", type=Path, help="exported graphs in place of those that ship")
     command.add_argument("--json", type=Path, metavar="FILE", help="write every figure, with machine, versions and commit")
+    if run is not speed:
+        command.add_argument("--graphs", type=Path, metavar="FOLDER", help="networks in place of those that ship")
     command.set_defaults(run=run)
 
 
-def quality(options: argparse.Namespace) -> dict[str, Any]:
+def _load(options: argparse.Namespace) -> Runtime:
     from ..export.runtime import load
-    from ..models.spec import RAINY
-    from . import kinds, methods, report
-    from .footage import footage
 
-    if not options.folder:
-        raise FootageError("no folder given: derain-bench quality FOLDER, with clean clips or stills in it")
-    chosen = [kinds.named(name) for name in options.kinds or kinds.BY_NAME]
-    name, size, precision = options.runtime, options.model, options.precision
-    with load(name, model=size, precision=precision, threads=options.threads, folder=options.graphs) as runtime:
-        clips = footage(options.folder, options.frames, options.clips)
-        ours = methods.ours(runtime, options.pattern)
-        compared = {"input": methods.untouched, "median5": methods.median, "ours": ours}
-        if options.each:
-            compared |= {pattern: methods.ours(runtime, pattern) for pattern in RAINY}
-        return report.quality(chosen, clips, compared, options.sheet) | {"runtime": [runtime.name, runtime.precision, runtime.device]}
+    folder = getattr(options, "graphs", None)
+    return load(options.runtime, model=options.model, precision=options.precision, threads=options.threads, folder=folder)
+
+
+def quality(options: argparse.Namespace) -> Result:
+    from . import report
+
+    if bool(options.folder) == bool(options.pairs):
+        raise FootageError("give a folder of clean clips or stills, or --pairs ROOT: derain-bench quality FOLDER")
+    with _load(options) as runtime:
+        used = {"runtime": [runtime.name, runtime.precision, runtime.device]}
+        measured = report.paired if options.pairs else report.rendered
+        return used | measured(options, runtime)
+
+
+def speed(options: argparse.Namespace) -> Result:
+    from . import report
+
+    with _load(options) as runtime:
+        return report.speed(options, runtime)
+
+
+def routing(options: argparse.Namespace) -> Result:
+    from . import routing
+    from .footage import footage
+    from .origin import origin
+
+    with _load(options) as runtime:
+        clips = [clip for clip in footage(options.folder, options.frames) if len(clip) > 1]
+        if not clips:
+            raise FootageError(f"{options.folder}: no clips in it, only stills; routing needs footage that moves")
+        results = routing.measure(clips, runtime, options.seed)
+    print(routing.table(results))
+    return origin() | routing.as_json(results)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def test_footage_reads_clips_stills_and_cameras(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["quality"], "no folder given"),
+        (["quality"], "give a folder of clean clips"),
         (["quality", "nowhere"], "nowhere: no such folder"),
         (["quality", "empty"], "empty: no clips"),
         (["quality", "broken"], "x.mp4: cannot be read as a picture or video"),

@@ -1,0 +1,123 @@
+"""The field's figures on paired public sets: PSNR-Y and SSIM-Y of RGB pictures by MATLAB's luma, per set and for the mixture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..export.runtime.base import Runtime
+from ..models.train.pairs import PICTURES, RGB, Pair, PairedSet
+from ..pipeline.derain import derain
+from ..pipeline.frame import LAYOUTS, Frame
+from ..pipeline.report import Report
+from ..pipeline.route import route
+from . import metrics
+from .footage import FootageError
+
+NAMED = ("PReNet", "MPRNet", "Restormer", "IDT", "DRSformer", "FADformer", "CLIP-RPN")
+"""Rows of the field's tables, filled by `--results NAME=FOLDER` from somebody's own runs."""
+
+MIXTURE = "mixture"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the pictures of a set (or of all of them) for one method."""
+
+    set: str
+    method: str
+    pictures: int
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class _Picture:
+    set: str
+    method: str
+    psnr: float
+    ssim: float
+
+
+def measure(sets: Sequence[PairedSet], runtime: Runtime, pattern: str, results: Mapping[str, Path]) -> list[Score]:
+    """Input, ours and the pictures in the folders of `results`, per set and for all pictures as one mixture."""
+    found = [picture for group in sets for pair in group.pairs for picture in _pictures(group.name, pair, runtime, pattern, results)]
+    names = [group.name for group in sets]
+    scores = [_score(name, found, [p for p in found if p.set == name]) for name in names]
+    whole = _score(MIXTURE, found, found) if len(names) > 1 else []
+    return [score for part in scores for score in part] + whole
+
+
+def _score(name: str, everything: Sequence[_Picture], mine: Sequence[_Picture]) -> list[Score]:
+    methods = list(dict.fromkeys(picture.method for picture in everything))
+    parts = {method: [picture for picture in mine if picture.method == method] for method in methods}
+    return [Score(name, m, len(p), _mean([x.psnr for x in p]), _mean([x.ssim for x in p])) for m, p in parts.items()]
+
+
+def _pictures(name: str, pair: Pair, runtime: Runtime, pattern: str, results: Mapping[str, Path]) -> Iterator[_Picture]:
+    rainy, clean = zip(*(pair.pictures(i) for i in range(len(pair.rainy))), strict=True)
+    outputs = {"input": rainy, "ours": ours(rainy, runtime, pattern)}
+    outputs |= {method: tuple(_result(folder, pair, name, i) for i in range(len(rainy))) for method, folder in results.items()}
+    for method, pictures in outputs.items():
+        for out, truth in zip(pictures, clean, strict=True):
+            a, b = metrics.matlab_luma(_fitting(out, truth, method, pair)), metrics.matlab_luma(truth)
+            yield _Picture(name, method, metrics.psnr(a, b), metrics.ssim(a, b))
+
+
+def ours(rainy: Sequence[RGB], runtime: Runtime, pattern: str) -> tuple[RGB, ...]:
+    """The pipeline's stages on RGB frames of one clip, or on one picture."""
+    frames = iter([Frame((np.ascontiguousarray(picture),), LAYOUTS["rgb24"], t) for t, picture in enumerate(rainy)])
+    report = Report()
+    done = derain(route(frames, runtime, report, pattern), runtime, report)
+    return tuple(np.asarray(frame.planes[0], np.uint8) for frame in done)
+
+
+def _result(folder: Path, pair: Pair, name: str, index: int) -> RGB:
+    """Another method's picture: FOLDER/SET/[CLIP/]NAME, named as the rainy file or as the clean one, with any picture's ending."""
+    place = folder / name / pair.name if len(pair.rainy) > 1 else folder / name
+    for stem in (pair.rainy[index].stem, pair.clean[index].stem):
+        for path in (place / f"{stem}{ending}" for ending in sorted(PICTURES)):
+            picture = cv2.imread(str(path)) if path.is_file() else None
+            if picture is not None:
+                return np.ascontiguousarray(picture[..., ::-1], np.uint8)
+    raise FootageError(f"{place}: no result named {pair.rainy[index].stem} or {pair.clean[index].stem} in it; complete the folder")
+
+
+def _fitting(out: RGB, truth: RGB, method: str, pair: Pair) -> RGB:
+    if out.shape != truth.shape:
+        sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in (out, truth))
+        raise FootageError(f"{method}, {pair.name}: the result and the truth have {sizes} pixels; they must agree")
+    return out
+
+
+def folders(given: Sequence[str]) -> dict[str, Path]:
+    """NAME=FOLDER by name. FootageError for one without a folder."""
+    parts = [text.partition("=") for text in given]
+    for name, _, folder in parts:
+        if not (name and folder and Path(folder).is_dir()):
+            raise FootageError(f"--results {name}={folder}: give NAME=FOLDER, a folder of pictures in FOLDER/SET")
+    return {name: Path(folder) for name, _, folder in parts}
+
+
+def table(scores: Sequence[Score]) -> str:
+    """PSNR-Y / SSIM-Y, a row for each method and a column for each set; methods that nobody ran stay empty."""
+    sets = list(dict.fromkeys(score.set for score in scores))
+    cells = {(score.method, score.set): f"{score.psnr:.2f} / {score.ssim:.4f}" for score in scores}
+    methods = list(dict.fromkeys([score.method for score in scores if score.method != "ours"] + list(NAMED) + ["ours"]))
+    wide = max(18, *(len(name) + 2 for name in sets))
+    head = f"{'PSNR-Y / SSIM-Y':<16}" + "".join(f"{name:>{wide}}" for name in sets)
+    return "\n".join([head, *(f"{m:<16}" + "".join(f"{cells.get((m, s), '-'):>{wide}}" for s in sets) for m in methods)])
+
+
+def as_json(scores: Sequence[Score]) -> dict[str, Any]:
+    return {"pairs": [asdict(score) for score in scores]}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

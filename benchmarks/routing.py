@@ -1,0 +1,111 @@
+"""The cached, hysteretic routing against routing that looks at every frame: hits, agreement, switches, on clips joined in random order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..pipeline.report import Report
+from ..pipeline.route import Perceiver, Routing, route
+from .footage import Bytes, Clip
+from .kinds import KINDS, render
+from .methods import frames
+
+SIZE = (640, 360)
+"""Width and height that all clips are brought to, before the rain, so that they can be joined."""
+
+FADE = 12
+"""Frames over which one clip becomes the next where there are no cuts."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Routing of one long clip. hit_rate, agreement: shares of its frames, 0..1; perceive_ms: mean per frame, with the cache."""
+
+    joins: str
+    frames: int
+    minutes: float
+    hit_rate: float
+    agreement: float
+    switches_per_minute: float
+    switches_per_minute_uncached: float
+    cuts: int
+    perceive_ms: float
+    perceive_ms_uncached: float
+
+
+def measure(clips: Sequence[Clip], perceiver: Perceiver, seed: int = 0) -> list[Joined]:
+    """The clips, each under a kind of weather drawn for it, joined by cuts, and joined by fades."""
+    order = shuffled(clips, seed)
+    return [_routed("cuts", joined(order, 0), perceiver), _routed("fades", joined(order, FADE), perceiver)]
+
+
+def shuffled(clips: Sequence[Clip], seed: int) -> list[Clip]:
+    """Every clip twice, in dry weather and in rain, in random order, at SIZE."""
+    draw = random.Random(seed)
+    rain, dry = ([kind for kind in KINDS if kind.dry is wanted] for wanted in (False, True))
+    seen = [render(draw.choice(kinds), resized(clip))[0] for clip in clips for kinds in (rain, dry)]
+    draw.shuffle(seen)
+    return seen
+
+
+def resized(clip: Clip) -> Clip:
+    def scaled(planes: Iterable[Bytes], size: tuple[int, int]) -> Bytes:
+        return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes], dtype=np.uint8)
+
+    half = (SIZE[0] // 2, SIZE[1] // 2)
+    return clip.with_planes(scaled(clip.y, SIZE), np.stack([scaled(uv, half) for uv in clip.uv]))
+
+
+def joined(clips: Sequence[Clip], fade: int) -> Clip:
+    """One clip of all; each fades into the next over `fade` frames (0: cuts). At the pace of the first."""
+    y, uv = clips[0].y, clips[0].uv
+    for clip in clips[1:]:
+        y, uv = _faded(y, clip.y, fade), _faded(uv, clip.uv, fade)
+    return replace(clips[0], name="joined", y=y, uv=uv)
+
+
+def _faded(first: Bytes, second: Bytes, count: int) -> Bytes:
+    count = min(count, len(first), len(second))
+    share = (np.arange(1, count + 1) / (count + 1)).reshape(-1, *[1] * (first.ndim - 1))
+    middle = first[len(first) - count :] * (1 - share) + second[:count] * share
+    return np.concatenate([first[: len(first) - count], middle.round().astype(np.uint8), second[count:]])
+
+
+def _routed(name: str, clip: Clip, perceiver: Perceiver) -> Joined:
+    cached, every = Report(), Report()
+    ours = [frame.pattern for frame in route(iter(frames(clip)), perceiver, cached)]
+    looked = [frame.pattern for frame in route(iter(frames(clip)), perceiver, every, limits=Routing(oldest=0, recheck=0))]
+    minutes = len(clip) / clip.fps / 60
+    return Joined(
+        joins=name,
+        frames=len(clip),
+        minutes=minutes,
+        hit_rate=cached.hits / len(clip),
+        agreement=float(np.mean([a == b for a, b in zip(ours, looked, strict=True)])),
+        switches_per_minute=cached.switches / minutes,
+        switches_per_minute_uncached=every.switches / minutes,
+        cuts=cached.cuts,
+        perceive_ms=1e3 * cached.seconds["perceive"] / len(clip),
+        perceive_ms_uncached=1e3 * every.seconds["perceive"] / len(clip),
+    )
+
+
+def table(results: Sequence[Joined]) -> str:
+    counts = f"{'switches/min':>14}{'uncached':>10}{'cuts':>6}{'ms/frame':>10}{'uncached':>10}"
+    return "\n".join([f"{'joins':<8}{'frames':>7}{'hits':>8}{'agree':>8}{counts}", *map(_line, results)])
+
+
+def _line(result: Joined) -> str:
+    r = result
+    switches = f"{r.switches_per_minute:14.1f}{r.switches_per_minute_uncached:10.1f}{r.cuts:6d}"
+    return f"{r.joins:<8}{r.frames:7d}{r.hit_rate:8.1%}{r.agreement:8.1%}{switches}{r.perceive_ms:10.2f}{r.perceive_ms_uncached:10.2f}"
+
+
+def as_json(results: Sequence[Joined]) -> dict[str, Any]:
+    return {"routing": [asdict(result) for result in results]}
