@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import av
@@ -28,7 +29,8 @@ FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video",
 EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video")
 """Encoders whose halved chroma needs even sizes."""
 
-QUIET = {"libx265": {"x265-params": "log-level=none"}, "libsvtav1": {"svtav1-params": "log=-1"}}
+QUIET = {"libx265": {"x265-params": "log-level=none"}}
+os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 takes no option for it
 
 
 @dataclass(frozen=True)

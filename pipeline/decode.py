@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterator
@@ -74,6 +75,7 @@ class Source:
         self.zero = self._zero()
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
         self._times = Times(self.stream.time_base or Fraction(1, 90000), self.rate)
+        self._fed = 0
         self._seek()
         self._pictures = self._decode()
         first = next(self._pictures, None)
@@ -120,12 +122,16 @@ class Source:
             if packet.stream_index != self.stream.index:
                 self._aside(packet, end, running)
             elif self.stream.index in running:
-                yield from self._in_span(packet, end, running)
+                yield from self._in_span(self._pictures_of(packet), end, running)
             if not running:
                 return
+        if self.stream.index in running:
+            yield from self._in_span(self._pictures_of(None), end, running)
+            yield from self._in_span(self._tail(), end, running)
 
-    def _in_span(self, packet: av.Packet, end: Fraction | None, running: set[int]) -> Iterator[av.VideoFrame]:
-        for picture in self._pictures_of(packet):
+    def _in_span(self, pictures: Iterator[av.VideoFrame], end: Fraction | None, running: set[int]) -> Iterator[av.VideoFrame]:
+        for picture in pictures:
+            self._times.repair(picture)
             time = picture.pts * picture.time_base
             if end is not None and time >= end:
                 running.discard(self.stream.index)
@@ -135,7 +141,7 @@ class Source:
 
     def _packets(self) -> Iterator[av.Packet]:
         try:
-            yield from self.container.demux()
+            yield from (packet for packet in self.container.demux() if packet.size)
         except av.EOFError:
             return
         except av.FFmpegError as error:
@@ -143,25 +149,35 @@ class Source:
 
     def _aside(self, packet: av.Packet, end: Fraction | None, running: set[int]) -> None:
         begin = packet.pts if packet.pts is not None else packet.dts
-        if packet.size == 0 or begin is None:
+        if begin is None:
             return
         if end is not None and begin * packet.time_base >= end:
             running.discard(packet.stream_index)
         elif not self.span.start or (begin + (packet.duration or 1)) * packet.time_base > self.zero:
             self.copied.append(packet)
 
-    def _pictures_of(self, packet: av.Packet) -> Iterator[av.VideoFrame]:
+    def _pictures_of(self, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
+        """What a packet completes; None for what the decoder still holds. Damage is counted, and passed over."""
+        self._fed += packet is not None
         try:
-            pictures = self.stream.codec_context.decode(packet if packet.size else None)
+            yield from self.stream.codec_context.decode(packet)
         except av.EOFError:
             return
         except av.FFmpegError as error:
             self.report.damaged += 1
-            log.debug("%s: packet at %s cannot be decoded: %s", self.path, packet.pts, line(error))
+            log.debug("%s: packet at %s cannot be decoded: %s", self.path, packet.pts if packet else "the end", line(error))
+
+    def _tail(self) -> Iterator[av.VideoFrame]:
+        """What the decoder's frame threads lose after damage close to the end: decoded again without them."""
+        last = self._times.last
+        if last is None or self._times.guessed or self._fed <= self._times.count + self.report.damaged:
             return
-        for picture in pictures:
-            self._times.repair(picture)
-            yield picture
+        with av.open(str(self.path)) as again:
+            stream = again.streams[self.stream.index]
+            again.seek(last, stream=stream)
+            for packet in again.demux(stream):
+                with contextlib.suppress(av.FFmpegError):
+                    yield from (picture for picture in packet.decode() if picture.pts is not None and picture.pts > last)
 
     def _describe(self, picture: av.VideoFrame) -> Video:
         stream, context = self.stream, self.stream.codec_context
@@ -215,10 +231,11 @@ class Times:
     def __init__(self, time_base: Fraction, rate: Fraction) -> None:
         self.time_base, self.step = time_base, max(1, round(1 / (rate * time_base)))
         self.last: int | None = None
-        self.guessed = self.moved = 0
+        self.count = self.guessed = self.moved = 0
 
     def repair(self, picture: av.VideoFrame) -> None:
-        if picture.time_base != self.time_base and picture.pts is not None and picture.time_base:
+        self.count += 1
+        if picture.time_base and picture.time_base != self.time_base and picture.pts is not None:
             picture.pts = round(picture.pts * picture.time_base / self.time_base)
         picture.time_base = self.time_base
         if picture.pts is None:

@@ -174,8 +174,9 @@ def _in_layout(video: Video, layout: Layout) -> Video:
 
 
 def _supported(container: av.container.OutputContainer) -> set[str]:
-    """Names of codecs; a container that tells none (MPEG-TS) takes what broadcast uses."""
-    return set(container.supported_codecs) or {"h264", "hevc", "mpeg2video"}
+    """Names of codecs. FFmpeg asks no question of MPEG-TS and its kin, so what broadcast uses is named here."""
+    broadcast = {"h264", "hevc", "mpeg2video"} if container.format.name in ("mpegts", "hls") else set()
+    return set(container.supported_codecs) | broadcast
 
 
 @contextmanager
