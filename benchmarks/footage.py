@@ -63,7 +63,8 @@ def read(path: Path, frames: int = 0, camera: str = "") -> Clip:
         y, uv = decode(str(path), frames)
         rate = _rate(path)
     except (av.FFmpegError, IndexError, ValueError) as error:
-        raise FootageError(f"{path}: cannot be read as a picture or video ({error}); remove it from the folder") from error
+        why = getattr(error, "strerror", None) or error
+        raise FootageError(f"{path}: cannot be read as a picture or video: {why}; give another, or take it out of the folder") from error
     return Clip(path.stem, y, uv, rate, "still" if path.suffix.lower() in STILLS else camera)
 
 

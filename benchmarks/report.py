@@ -41,8 +41,8 @@ def rendered(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 
 def quality(chosen: Sequence[Kind], clips: Sequence[Clip], by_name: Mapping[str, Method], picture: Path | None) -> dict[str, Any]:
     """Measures, prints the table, writes the contact sheet of the method `ours` to `picture`; returns the figures."""
-    done = rows(chosen, clips, by_name)
-    found = [row for part in tqdm(done, total=len(chosen) * len(clips), unit="clip", leave=False) for row in part]
+    with tqdm(rows(chosen, clips, by_name), total=len(chosen) * len(clips), unit="clip", leave=False) as bar:
+        found = [row for part in bar for row in part]
     found += oracle(found, [name for name in RAINY if name in by_name])
     parts = summaries(found, chosen)
     print(table(parts, chosen))
@@ -61,8 +61,7 @@ def paired(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 def speed(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """Measures every size, prints the table; returns the figures."""
     network = peer.load(options.peer) if options.peer else None
-    with TemporaryDirectory() as folder:
-        bar = tqdm(options.sizes, unit="size", leave=False)
+    with TemporaryDirectory() as folder, tqdm(options.sizes, unit="size", leave=False) as bar:
         results = [_one_size(size, options, runtime, network, Path(folder)) for size in bar]
     print(speeds.table(results))
     return origin() | speeds.as_json(results)
