@@ -13,10 +13,7 @@ import numpy as np
 
 from ..export.runtime.base import Runtime
 from ..models.train.pairs import PICTURES, RGB, Pair, PairedSet
-from ..pipeline.derain import derain
-from ..pipeline.frame import LAYOUTS, Frame
-from ..pipeline.report import Report
-from ..pipeline.route import route
+from ..pipeline.arrays import Derainer
 from . import metrics
 from .footage import FootageError
 
@@ -71,11 +68,8 @@ def _pictures(name: str, pair: Pair, runtime: Runtime, pattern: str, results: Ma
 
 
 def ours(rainy: Sequence[RGB], runtime: Runtime, pattern: str) -> tuple[RGB, ...]:
-    """The pipeline's stages on RGB frames of one clip, or on one picture."""
-    frames = iter([Frame((np.ascontiguousarray(picture),), LAYOUTS["rgb24"], t) for t, picture in enumerate(rainy)])
-    report = Report()
-    done = derain(route(frames, runtime, report, pattern), runtime, report)
-    return tuple(np.asarray(frame.planes[0], np.uint8) for frame in done)
+    """The pipeline on RGB frames of one clip, or on one picture."""
+    return tuple(np.asarray(picture, np.uint8) for picture in Derainer(runtime, pattern=pattern).film(rainy))
 
 
 def _result(folder: Path, pair: Pair, name: str, index: int) -> RGB:
