@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -36,25 +37,26 @@ COARSE = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "flv": Fract
 
 
 class Sink:
-    """An open output. Give it frames in order; leave the `with` of open_sink to finish it."""
+    """An open output. Give it frames in order; leave the `with` of open_sink to finish it.
 
-    def __init__(self, container: av.container.OutputContainer, path: Path, video: Video, settings: codec.Settings, report: Report) -> None:
+    source: its other streams, chapters and metadata are taken over; None: there are none.
+    """
+
+    def __init__(
+        self, container: av.container.OutputContainer, path: Path, video: Video, settings: codec.Settings, report: Report, source: Source | None
+    ) -> None:
         self.container, self.path, self.report = container, path, report
         self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
         self.layout = codec.choose_layout(self.encoder, video)
-        self.video, self.tags = _in_layout(video, self.layout), _in_layout(video, self.layout).tags
-        self.tracks: Tracks | None = None
+        self.tags, self.video = video.tags, _in_layout(video, self.layout)
         self._say_changes(video)
+        self.tracks = Tracks(source, container, report) if source else None
+        if self.tracks:
+            self.tracks.open(before=True)
         self.stream = self._add_stream(settings)
-
-    def copy_from(self, source: Source) -> None:
-        """Takes over the other streams, chapters and metadata of `source`. Before the first frame."""
-        self.tracks = Tracks(source, self.container, self.report)
-        self.tracks.open()
-        if self.container.format.name in FRAGMENTED and not COMMON_KEYS.issuperset(self.container.metadata):
-            self.container.container_options["movflags"] += "+use_metadata_tags"  # any key, where players look less often
-        self.stream.metadata.update(told(source.video.metadata))
-        self.stream.disposition = source.video.disposition
+        if self.tracks:
+            self.tracks.open(before=False)
+        self._set_container_options()
 
     def copy(self, packets: deque[av.Packet]) -> None:
         if self.tracks:
@@ -90,7 +92,21 @@ class Sink:
         if video.aspect:
             context.sample_aspect_ratio = stream.sample_aspect_ratio = video.aspect
         stream.set_display_matrix(video.matrix)
+        stream.metadata.update(told(video.metadata))
+        stream.disposition = video.disposition
         return stream
+
+    def _set_container_options(self) -> None:
+        """For MP4 and its kin: fragments, a clock on which every start can be told exactly, and keys that are not among the common."""
+        if self.container.format.name not in FRAGMENTED:
+            return
+        flags = "hybrid_fragmented+delay_moov"
+        if not COMMON_KEYS.issuperset(self.container.metadata):
+            flags += "+use_metadata_tags"  # holds any key, but players look there less often
+        bases = [stream.time_base for stream in self.container.streams if stream.time_base]
+        ticks = math.lcm(1000, *(base.denominator for base in bases))
+        self.container.container_options.update({"movflags": flags, "flush_packets": "1"})
+        self.container.container_options["movie_timescale"] = str(ticks if ticks < 1 << 31 else self.video.time_base.denominator)
 
     def _say_changes(self, video: Video) -> None:
         ours, theirs = self.layout, video.layout
@@ -186,9 +202,7 @@ def open_sink(path: Path, video: Video, settings: codec.Settings, report: Report
     with _removed_on_error(part):
         container = _open(part, path)
         try:
-            sink = Sink(container, path, video, settings, report)
-            if source:
-                sink.copy_from(source)
+            sink = Sink(container, path, video, settings, report, source)
             yield sink
             sink.finish()
         finally:
@@ -204,8 +218,6 @@ def _open(part: Path, path: Path) -> av.container.OutputContainer:
         known = path.suffix and not isinstance(error, ValueError)
         why = line(error) if known else f"no container has the ending {path.suffix!r}; use .mp4 or .mkv"
         raise WriteError(f"{path}: cannot be written: {why}") from error
-    if container.format.name in FRAGMENTED:
-        container.container_options.update({"movflags": "hybrid_fragmented+delay_moov", "flush_packets": "1"})
     return container
 
 

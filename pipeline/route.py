@@ -36,15 +36,15 @@ class Routing:
     """Luma differences are in 8-bit code values, ages in seconds.
 
     moved, detail: what makes a frame differ from the one perceived last: mean difference of the thumbnails, share of the energy.
-    oldest: age at which perception runs again anyway. recheck: the same while a new pattern waits.
+    recheck, oldest: age before which perception does not run again without a cut, and at which it runs in any case.
     margin, wait: by how much of the probability, and for how long, a new pattern must lead.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean.
     """
 
     moved: float = 6.0
     detail: float = 0.2
+    recheck: float = 0.2
     oldest: float = 2.0
-    recheck: float = 0.12
     margin: float = 0.1
     wait: float = 0.4
     cut: float = 14.0
@@ -122,7 +122,9 @@ class Router:
         assert self.perceived, "the first frame is a cut"
         last, when = self.perceived
         age = now - when
-        return age >= (self.limits.recheck if self.rival else self.limits.oldest) or age < 0 or seen.differs(last, self.limits)
+        if 0 <= age < self.limits.recheck:
+            return False
+        return bool(self.rival) or not age < self.limits.oldest or seen.differs(last, self.limits)
 
     def _perceive(self, frame: Frame, seen: Signature, cut: bool) -> None:
         y, uv = split(frame)

@@ -37,12 +37,14 @@ class Tracks:
         self.source, self.output, self.report = source, output, report
         self._tracks: dict[int, _Track] = {}
 
-    def open(self) -> None:
-        """Adds the streams, chapters and metadata. Call it after the video stream was added, before the first packet."""
-        self.output.metadata.update(told(self.source.container.metadata))
+    def open(self, before: bool) -> None:
+        """Adds the streams that lie before the derained one in the file, or those after it, so that their order is kept."""
         for stream in self.source.others:
-            self._open(stream)
-        self._chapters()
+            if (stream.index < self.source.stream.index) == before:
+                self._open(stream)
+        if not before:
+            self.output.metadata.update(told(self.source.container.metadata))
+            self._chapters()
 
     def send(self, packets: deque[av.Packet]) -> None:
         """Muxes what has come so far, and leaves `packets` empty."""

@@ -1,0 +1,81 @@
+"""Deraining for programs that hold pictures as arrays: `Derainer`, and `derain` for a whole film.
+
+    from derain_video.pipeline.arrays import Derainer
+
+    with Derainer() as derainer:
+        clean = derainer(picture)               # one picture
+        for clean in derainer.film(pictures):   # consecutive frames: better, since rain falls anew in each
+            show(clean)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from types import TracebackType
+
+import numpy as np
+
+from ..export.runtime import Runtime, load
+from .derain import AFTER, BEFORE
+from .derain import derain as derain_frames
+from .frame import LAYOUTS, Frame, Plane
+from .report import Report
+from .route import route
+
+NAMES = {(2, 8): "gray", (2, 16): "gray16le", (3, 8): "rgb24", (3, 16): "rgb48le"}
+
+
+class Derainer:
+    """Takes rain out of pictures: RGB (H, W, 3) or gray (H, W), uint8, or uint16 over its whole range.
+
+    runtime: a name for export.runtime.load, or an open runtime, which then stays the caller's to close.
+    pattern: one of PATTERNS, or auto to look. rate: frames per second of a film, for the router's clock.
+    report: counts of what was done. Use it in a `with`, or close it. One caller at a time.
+    """
+
+    def __init__(
+        self, runtime: str | Runtime = "auto", model: str = "fast", precision: str = "auto", pattern: str = "auto", rate: float = 25
+    ) -> None:
+        self.owns = isinstance(runtime, str)
+        self.runtime: Runtime = load(runtime, model=model, precision=precision) if isinstance(runtime, str) else runtime
+        self.pattern, self.time_base = pattern, 1 / Fraction(rate).limit_denominator(1001 * 60)
+        self.report = Report()
+
+    def __call__(self, picture: Plane) -> Plane:
+        """One picture without its rain: a new array, or the same one if it is dry."""
+        return next(self.film([picture]))
+
+    def film(self, pictures: Iterable[Plane], before: int = BEFORE, after: int = AFTER) -> Iterator[Plane]:
+        """Consecutive frames of equal size, in order. Each is given after `after` more were taken; 0 for live, with `before` up to 4."""
+        frames = route(self._frames(pictures), self.runtime, self.report, self.pattern)
+        for frame in derain_frames(frames, self.runtime, self.report, before, after):
+            yield frame.planes[0]
+
+    def _frames(self, pictures: Iterable[Plane]) -> Iterator[Frame]:
+        for pts, picture in enumerate(pictures):
+            yield frame_of(picture, pts, self.time_base)
+
+    def close(self) -> None:
+        if self.owns:
+            self.runtime.close()
+
+    def __enter__(self) -> Derainer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def derain(pictures: Iterable[Plane], runtime: str | Runtime = "auto", model: str = "fast", pattern: str = "auto") -> Iterator[Plane]:
+    """Consecutive frames of a film without their rain, as Derainer.film gives them."""
+    with Derainer(runtime, model, pattern=pattern) as derainer:
+        yield from derainer.film(pictures)
+
+
+def frame_of(picture: Plane, pts: int = 0, time_base: Fraction = Fraction(1, 25)) -> Frame:
+    """An array as a frame; it is not copied. ValueError if it is not a picture."""
+    name = NAMES.get((picture.ndim, picture.dtype.itemsize * 8)) if picture.dtype.kind == "u" else None
+    if name is None or (picture.ndim == 3 and picture.shape[2] != 3):
+        raise ValueError(f"an array of {picture.shape} {picture.dtype} is no picture: give (H, W, 3) or (H, W), uint8 or uint16")
+    return Frame((np.ascontiguousarray(picture),), LAYOUTS[name], pts, time_base, 1)
