@@ -33,5 +33,5 @@ class NetSpec:
 
 
 FAST = NetSpec("fast", widths=(32, 48, 64), depths=(0, 1, 1))
-QUALITY = NetSpec("quality", widths=(96, 160, 256), depths=(1, 3, 3))
+QUALITY = NetSpec("quality", widths=(80, 128, 192), depths=(1, 3, 3))
 SPECS = {spec.name: spec for spec in (FAST, QUALITY)}

@@ -95,7 +95,9 @@ class DerainNet(nn.Module):
 
     def _start_from_median(self) -> None:
         """The first output pulls towards the middle of the neighbours, under a mask that is mostly shut."""
-        nn.init.normal_(self.head.weight, std=1e-2)
+        for layer in (self.stem, self.to_quarter.conv, self.to_eighth.conv, self.from_eighth.conv, self.from_quarter.conv):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+        nn.init.normal_(self.head.weight, std=3e-2)
         bias = torch.zeros(self.head.out_channels)
         bias[PIXELS : 3 * PIXELS] = 0.5
         bias[PIXELS * (NEIGHBOURS + 1) : PIXELS * (NEIGHBOURS + 2)] = -1.0

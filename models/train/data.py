@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import queue
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-import torch.multiprocessing as multiprocessing
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..align import Seen, near
 from ..spec import NEIGHBOURS, PATTERNS
 from .camera import compress, expose, shoot
-from .footage import Scene, cut, load
-from .rain import Storm, Weather, bank, compose, fall, haze, pattern_at, uniform, weather
+from .feed import Feed
+from .footage import Scene, cut
+from .rain import Storm, Weather, compose, fall, haze, uniform, weather
 
 SIDE = 256
 """Side of a rendered clip in pixels."""
@@ -64,6 +61,9 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
         return Clip(y, uv, y, uv, torch.zeros_like(y), None)
     now = weather(g, storms, pattern, float(y.mean()))
     veil, mirror = haze(g, now, side, side), uniform(g, 0, 1) < 0.5
+    if now.pattern != "downpour":  # a thin haze belongs to the scene: nobody could tell it from one that was always there
+        y, uv = (torch.stack(planes) for planes in zip(*(compose(now, torch.zeros(side, side), veil, *one) for one in zip(y, uv, strict=True)), strict=True))
+        veil = torch.ones(side, side)
     fallen = [compose(now, fall(g, now, side, side, mirror), veil, a, b) for a, b in zip(y, uv, strict=True)]
     rainy_y, rainy_uv = (torch.stack(planes) for planes in zip(*fallen, strict=True))
     mask = ((rainy_y - y).abs() / SEEN).clamp(0, 1)
@@ -105,44 +105,20 @@ def _window(g: torch.Generator) -> tuple[int, int, int]:
     return FRAMES // 2, FRAMES // 2 + 1, FRAMES // 2
 
 
-def _work(folders: list[Path], shares: dict[str, float], storms: int, seed: int, out: multiprocessing.Queue[Sample]) -> None:
-    """The renderer's process; it is spawned, since a fork of a process that computed with threads hangs."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    scenes = load(folders)
-    g = torch.Generator().manual_seed(seed)
-    stock = bank(g, storms)
-    while True:
-        scene = scenes[int(torch.randint(len(scenes), (), generator=g))]
-        out.put(sample(g, render(g, scene, stock, pattern_at(g, shares))))
+def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+    """One sample of `scene` under rain of `pattern`."""
+    return sample(g, render(g, scene, storms, pattern))
 
 
 class Pool:
-    """Rendered samples that processes of their own renew, and batches of random crops of them.
+    """The latest `size` samples of a feed, and batches of random crops of them."""
 
-    folders: clean clips and stills; shares: of each pattern; size: samples held; storms: how many kinds of rain the process renders first.
-    """
-
-    def __init__(self, folders: list[Path], shares: dict[str, float], seed: int, size: int = 256, storms: int = 240, workers: int = 1) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.queue: multiprocessing.Queue[Sample] = context.Queue(8)
-        self.processes = [
-            context.Process(target=_work, args=(folders, shares, storms, seed + k, self.queue), daemon=True) for k in range(workers)
-        ]
-        for process in self.processes:
-            process.start()
-        self.size, self.samples, self.made = size, [], 0
+    def __init__(self, feed: Feed[Sample], seed: int, size: int = 256) -> None:
+        self.feed, self.size, self.made = feed, size, 0
+        self.samples: list[Sample] = []
         self.generator = torch.Generator().manual_seed(seed)
-        while len(self.samples) < min(size, 64):
-            self._take(self.queue.get())
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self.processes:
-            process.terminate()
-            process.join()
+        while len(self.samples) < size // 4:
+            self._take(feed.get())
 
     def _take(self, sample: Sample) -> None:
         if len(self.samples) < self.size:
@@ -154,10 +130,8 @@ class Pool:
     def batch(self, count: int, side: int) -> tuple[Tensor, ...]:
         """`count` random crops: y, uv, near - y, clean y, clean uv and mask as float32 0..1, and the patterns (count,)."""
         for _ in range(2):
-            try:
-                self._take(self.queue.get_nowait())
-            except queue.Empty:
-                break
+            if self.feed.ready():
+                self._take(self.feed.get())
         picks = torch.randint(len(self.samples), (count,), generator=self.generator).tolist()
         crops = [self._crop(self.samples[pick], side) for pick in picks]
         planes = [torch.stack(stack).float().div_(255) for stack in zip(*crops, strict=True)]

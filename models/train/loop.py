@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,8 @@ from ..losses import DynamicLossSchedule, mask_loss
 from ..spec import RAINY, SPECS
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
-from .data import Pool
+from .data import Pool, make
+from .feed import Feed
 from .judge import Judge
 
 SHARES = {"clear": 0.1, "light": 0.3, "heavy": 0.35, "downpour": 0.25}
@@ -39,11 +41,11 @@ class Recipe:
     size: str = "fast"
     shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
     start: Path | None = None
-    rate: float = 1e-3
+    rate: float = 1.5e-3
     batch: int = 16
     side: int = 128
     seed: int = 1
-    mask_weight: float = 0.05
+    mask_weight: float = 0.2
     average: float = 0.999
 
 
@@ -82,7 +84,7 @@ class Training:
             found = self.net(y, uv, near)
         loss = self._loss(found, y, uv, clean_y, clean_uv, mask)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 0.5)
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 0.3)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
@@ -123,22 +125,22 @@ class Training:
 
 def run(recipe: Recipe, folders: list[Path], judge: Judge | None, folder: Path, runs: Path, device: str = "cpu", workers: int = 1) -> Path:
     """Trains to the end of the recipe's time, or goes on where its checkpoint in `runs` stopped; returns the weights file in `folder`."""
-    training = Training(recipe, device)
+    training, made_by = Training(recipe, device), commit()
     checkpoint, log = runs / f"{recipe.name}.pt", runs / f"{recipe.name}.jsonl"
     runs.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
         training.resume(checkpoint)
-    with Pool(folders, recipe.shares, recipe.seed + training.step, workers=workers) as pool, log.open("a") as lines:
-        _spend(training, pool, judge, checkpoint, lines.write)
+    seed = recipe.seed + training.step
+    with Feed(make, folders, recipe.shares, seed, workers) as feed, log.open("a") as lines:
+        _spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
     facts = judge.figures(training.mean) if judge else {}
     target = folder / f"{recipe.name}.safetensors"
-    save(target, training.mean.state_dict(), stamp(command(), commit(), minutes=recipe.minutes, steps=training.step, **facts))
+    save(target, training.mean.state_dict(), stamp(command(), made_by, minutes=recipe.minutes, steps=training.step, **facts))
     return target
 
 
-def _spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path, write: object) -> None:
+def _spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path, write: Callable[[str], object]) -> None:
     """Steps until the time is spent; a checkpoint, a judgement and a line of the log every two minutes."""
-    assert callable(write)
     recipe, waited, marked, since = training.recipe, 0.0, training.step, time.monotonic()
     bar = tqdm(total=round(60 * recipe.minutes), initial=round(training.seconds), unit="s", desc=recipe.name, mininterval=5)
     saved = training.seconds

@@ -25,7 +25,7 @@ VISIBLE = 0.06
 COVERAGE = {"light": (0.008, 0.07), "heavy": (0.10, 0.55), "downpour": (0.10, 0.65)}
 """Share of pixels under visible streaks that makes a pattern; a downpour also has veil."""
 
-TRANSMISSION = {"light": (0.95, 1.0), "heavy": (0.92, 1.0), "downpour": (0.5, 0.82)}
+TRANSMISSION = {"light": (0.95, 1.0), "heavy": (0.92, 1.0), "downpour": (0.45, 0.78)}
 """Share of the scene's light that the veil lets through at its middle height."""
 
 

@@ -1,0 +1,82 @@
+"""Rain perception by visual-language matching (Guan & Yoshie 2025, arXiv:2506.01366): s_i = softmax(I . T_i), argmax routes.
+
+Any model of open_clip can perceive, by name and pretrained tag or checkpoint; what ships is a small CLIP of our own, given as an
+open_clip model config. Ours: several views of a frame, most at native resolution, whose embeddings are averaged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .prompts import PROMPTS
+from .spec import PATTERNS
+from .store import WEIGHTS, load
+
+SMALL = "derain-small"
+"""The CLIP that ships: its open_clip model config is `derain-small.json`, its weights `derain-small.safetensors`."""
+
+
+def clip(name: str = SMALL, pretrained: str | None = None) -> nn.Module:
+    """A CLIP with both towers, float32 on the CPU, in evaluation mode.
+
+    name: any model of open_clip, e.g. `ViT-B-32`; pretrained: one of its tags, e.g. `openai`, or a checkpoint file.
+    The small CLIP comes with the weights that ship unless a file is given.
+    """
+    if name != SMALL:
+        return open_clip.create_model(name, pretrained=pretrained).eval()
+    model = blank()
+    state, _ = load(Path(pretrained) if pretrained else WEIGHTS / f"{SMALL}.safetensors")
+    model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+    return model.eval()
+
+
+def blank() -> nn.Module:
+    """The small CLIP before training."""
+    open_clip.add_model_config(Path(__file__).parent / f"{SMALL}.json")
+    return open_clip.create_model(SMALL)
+
+
+def pattern_embeddings(model: nn.Module, name: str = SMALL) -> Tensor:
+    """One normalised text embedding per pattern: the mean over its prompts, (4, D)."""
+    tokenizer = open_clip.get_tokenizer(name)
+    rows = []
+    for pattern in PATTERNS:
+        words = model.encode_text(tokenizer(list(PROMPTS[pattern])), normalize=True)  # type: ignore[operator]
+        rows.append(functional.normalize(words.mean(0), dim=-1))
+    return torch.stack(rows)
+
+
+class Perceiver(nn.Module):
+    """The image tower with the patterns' text embeddings baked in, the graph that is exported."""
+
+    mean: Tensor
+    spread: Tensor
+    text: Tensor
+
+    def __init__(self, model: nn.Module, text: Tensor) -> None:
+        super().__init__()
+        self.visual = model.visual
+        self.scale = float(model.logit_scale.detach().exp())  # type: ignore[operator,union-attr]
+        self.register_buffer("text", text.detach())
+        self.register_buffer("mean", torch.tensor(OPENAI_DATASET_MEAN)[:, None, None] * 255)
+        self.register_buffer("spread", torch.tensor(OPENAI_DATASET_STD)[:, None, None] * 255)
+
+    def forward(self, views: Tensor) -> Tensor:
+        """views: (N, 3, 224, 224) uint8 RGB of one frame. Returns scores, (4,) float32, one per pattern, that sum to 1."""
+        embeddings = functional.normalize(self.visual((views.float() - self.mean) / self.spread), dim=-1)  # type: ignore[operator]
+        image = functional.normalize(embeddings.mean(0), dim=-1)
+        return (self.scale * self.text @ image).softmax(-1)
+
+
+def perceiver(name: str = SMALL, pretrained: str | None = None) -> Perceiver:
+    """Perception by the CLIP of that name, ready to run."""
+    model = clip(name, pretrained)
+    with torch.no_grad():
+        text = pattern_embeddings(model, name)
+    return Perceiver(model, text).eval().requires_grad_(False)

@@ -1,0 +1,56 @@
+import gc
+import weakref
+
+import cv2
+import numpy as np
+import pytest
+
+from derain_video.models.align import Seen, near
+
+
+def scene(height: int = 160, width: int = 240) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (height, width)).astype(np.float32)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def test_still_scene_comes_back_sorted_and_exact() -> None:
+    frames = [np.full((64, 64), level, np.uint8) for level in (50, 10, 30, 40, 20)]
+    state = near([Seen(frame) for frame in frames], 2)
+    assert state.shape == (4, 64, 64)
+    assert [int(plane[5, 5]) for plane in state] == [10, 20, 40, 50]
+
+
+def test_a_still_is_its_own_neighbour() -> None:
+    frame = scene()
+    assert all(np.array_equal(plane, frame) for plane in near([Seen(frame)], 0))
+
+
+def test_moving_camera_is_followed() -> None:
+    wide = scene(200, 300)
+    frames = [np.ascontiguousarray(wide[2 * k : 2 * k + 160, 3 * k : 3 * k + 240]) for k in range(5)]
+    state = near([Seen(frame) for frame in frames], 2).astype(int)
+    inner = (slice(None), slice(16, -16), slice(16, -16))
+    aligned = np.abs(state - frames[2])[inner].mean()
+    unaligned = np.mean([np.abs(frame.astype(int) - frames[2])[16:-16, 16:-16].mean() for k, frame in enumerate(frames) if k != 2])
+    assert aligned < 0.2 * unaligned
+
+
+def test_ten_bits_keep_their_depth() -> None:
+    frame = scene().astype(np.uint16) * 4 + 3
+    state = near([Seen(frame, 1023), Seen(frame, 1023)], 1)
+    assert state.dtype == np.uint16
+    assert np.array_equal(state[0], frame)
+
+
+def test_too_long_a_window_is_refused() -> None:
+    with pytest.raises(ValueError, match="6 frames"):
+        near([Seen(scene())] * 6, 0)
+
+
+def test_flows_do_not_keep_old_frames_alive() -> None:
+    first, second = Seen(scene()), Seen(scene()[::-1].copy())
+    near([first, second], 1)
+    gone = weakref.ref(first)
+    del first
+    gc.collect()
+    assert gone() is None

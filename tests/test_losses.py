@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from derain_video.models.losses import DynamicLossSchedule, mask_loss
+
+
+def test_schedule_goes_from_square_to_absolute() -> None:
+    schedule = DynamicLossSchedule(momentum=0.0)
+    weight = torch.ones(4)
+    schedule(torch.full((4,), 0.2), weight)
+    assert schedule.exponent == pytest.approx(1.9)
+    schedule(torch.full((4,), 0.05), weight)
+    assert schedule.exponent == pytest.approx(1.0)
+
+
+def test_gradient_stays_within_one_and_falls_for_small_errors() -> None:
+    schedule = DynamicLossSchedule(momentum=0.0)
+    schedule(torch.full((1,), 0.3), torch.ones(1))
+    error = torch.tensor([0.001, 0.9], requires_grad=True)
+    schedule(error, torch.ones(2)).backward()
+    assert error.grad is not None
+    small, large = (2 * error.grad).tolist()  # of a mean of two
+    assert 0 < small < 0.1
+    assert 0.5 < large <= 1.0
+
+
+def test_weight_decides_what_counts() -> None:
+    schedule = DynamicLossSchedule()
+    assert float(schedule(torch.tensor([0.0, 0.5]), torch.tensor([1.0, 0.0]))) == 0.0
+
+
+def test_a_resumed_schedule_goes_on() -> None:
+    first, second = DynamicLossSchedule(), DynamicLossSchedule()
+    first(torch.tensor([0.4]), torch.ones(1))
+    first(torch.tensor([0.1]), torch.ones(1))
+    second.resume(first.state())
+    assert second.exponent == first.exponent and second.running == first.running
+
+
+def test_masks_are_judged_at_their_own_scale() -> None:
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., :4] = 1.0
+    right = tuple(torch.where(torch.arange(side) < side / 2, 20.0, -20.0).expand(1, 1, side, side) for side in (8, 2))
+    assert float(mask_loss(right, mask)) < 1e-6
+    assert float(mask_loss(tuple(-logit for logit in right), mask)) > 10

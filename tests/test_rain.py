@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from derain_video.models.spec import RAINY
+from derain_video.models.train.camera import compress, h264, shoot
+from derain_video.models.train.data import FRAMES, SIDE, make, render
+from derain_video.models.train.footage import Scene, load
+from derain_video.models.train.preview import sheet
+from derain_video.models.train.rain import COVERAGE, TILE, Storm, bank, fall, storm
+
+
+@pytest.fixture(scope="module")
+def storms() -> dict[str, list[Storm]]:
+    return bank(torch.Generator().manual_seed(3), 10)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 360)).astype(np.float32)
+    y = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 5), None, 40, 180, cv2.NORM_MINMAX).astype(np.uint8)
+    return Scene("noise", y[None], np.full((1, 2, 150, 180), 120, np.uint8))
+
+
+def test_storms_cover_what_their_pattern_says(storms: dict[str, list[Storm]]) -> None:
+    for pattern, shelf in storms.items():
+        low, high = COVERAGE[pattern]
+        assert shelf
+        assert all(0.8 * low <= one.coverage <= 1.1 * high for one in shelf)
+
+
+def test_a_tile_is_seamless() -> None:
+    tile = storm(torch.Generator().manual_seed(5), 0.3).tile.float()
+    inside = (tile[:, 1:] - tile[:, :-1]).abs().mean()
+    seam = (tile[:, 0] - tile[:, -1]).abs().mean()
+    assert seam < 1.5 * inside
+
+
+def test_rain_is_new_in_every_frame(storms: dict[str, list[Storm]], scene: Scene) -> None:
+    g = torch.Generator().manual_seed(1)
+    clip = render(g, scene, storms, "heavy", frames=3)
+    assert clip.weather
+    a, b = (fall(g, clip.weather, TILE, TILE, False) for _ in range(2))
+    both = torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]
+    assert abs(float(both)) < 0.3
+
+
+@pytest.mark.parametrize("pattern", RAINY)
+def test_rain_brightens_and_the_caption_names_it(pattern: str, storms: dict[str, list[Storm]], scene: Scene) -> None:
+    clip = render(torch.Generator().manual_seed(2), scene, storms, pattern, frames=2)
+    assert clip.weather and clip.weather.pattern == pattern
+    assert {"light": "light rain", "heavy": "heavy rain", "downpour": "a downpour"}[pattern] in clip.weather.caption()
+    assert float(clip.rainy_y.mean()) > float(clip.clean_y.mean())
+    changed = (clip.mask > 0.9).float().mean()
+    assert changed < 0.3 if pattern == "light" else changed > 0.05
+
+
+def test_dry_footage_is_its_own_truth(storms: dict[str, list[Storm]], scene: Scene) -> None:
+    clip = render(torch.Generator().manual_seed(2), scene, storms, "clear", frames=2)
+    assert torch.equal(clip.rainy_y, clip.clean_y) and not clip.mask.any() and clip.weather is None
+
+
+def test_a_sample_has_the_shapes_of_the_contract(storms: dict[str, list[Storm]], scene: Scene) -> None:
+    sample = make(torch.Generator().manual_seed(4), scene, storms, "heavy")
+    half = SIDE // 2
+    shapes = [tuple(p.shape) for p in (sample.y, sample.uv, sample.near, sample.clean_y, sample.clean_uv, sample.mask)]
+    assert shapes == [(1, SIDE, SIDE), (2, half, half), (FRAMES - 1, SIDE, SIDE), (1, SIDE, SIDE), (2, half, half), (1, SIDE, SIDE)]
+    assert torch.equal(sample.near.sort(0).values, sample.near)
+
+
+def test_the_same_seed_renders_the_same(storms: dict[str, list[Storm]], scene: Scene) -> None:
+    first, second = (render(torch.Generator().manual_seed(9), scene, storms, "downpour", frames=2) for _ in range(2))
+    assert torch.equal(first.rainy_y, second.rainy_y) and torch.equal(first.rainy_uv, second.rainy_uv)
+
+
+def test_sensor_noise_is_the_same_in_the_truth() -> None:
+    clean = torch.full((2, 64, 64), 0.5)
+    for seed in range(8):
+        shot_clean, shot_rainy = shoot(torch.Generator().manual_seed(seed), clean, clean)
+        assert torch.equal(shot_clean, shot_rainy)
+
+
+def test_compression_keeps_shape_and_picture() -> None:
+    ramp = np.tile(np.arange(64, dtype=np.uint8) * 3, (3, 64, 1))
+    chroma = np.full((3, 2, 32, 32), 128, np.uint8)
+    y, uv = h264(ramp, chroma, 18)
+    assert y.shape == ramp.shape and uv.shape == chroma.shape
+    assert np.abs(y.astype(int) - ramp).mean() < 3
+    assert compress(torch.Generator().manual_seed(0), ramp, chroma)[0].shape == ramp.shape
+
+
+def test_footage_is_read_from_clips_and_stills_and_shown(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (301, 303, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "still.png"), picture)
+    (scene,) = load([tmp_path])
+    assert scene.y.shape == (1, 300, 302) and scene.uv.shape == (1, 2, 150, 151)
+    sheet([scene], tmp_path / "sheet.png", rows=1)
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape[1] == 4 * SIDE
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no clip and no still"):
+        load([tmp_path])

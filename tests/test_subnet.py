@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from derain_video.models.align import Seen, near
+from derain_video.models.mgca import MaskGuidedCrossAttention
+from derain_video.models.planes import crop, pad
+from derain_video.models.spec import FAST, NEIGHBOURS, QUALITY, NetSpec
+from derain_video.models.subnet import DerainNet, PlaneNet
+
+TINY = NetSpec("tiny", widths=(8, 8, 16), depths=(0, 1, 1))
+
+
+def planes(dtype: torch.dtype, peak: int, side: int = 64) -> tuple[torch.Tensor, ...]:
+    g = torch.Generator().manual_seed(0)
+    shapes = ((1, 1, side, side), (1, 2, side // 2, side // 2), (1, NEIGHBOURS, side, side))
+    return tuple(torch.randint(0, peak + 1, shape, generator=g).to(dtype) for shape in shapes)
+
+
+@pytest.mark.parametrize(("spec", "most"), [(FAST, 10_000), (QUALITY, 150_000)])
+def test_cost_per_pixel(spec: NetSpec, most: int) -> None:
+    side = 128
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        DerainNet(spec)(torch.empty(1, 1, side, side), torch.empty(1, 2, side // 2, side // 2), torch.empty(1, NEIGHBOURS, side, side))
+    assert counter.get_total_flops() / 2 / side**2 <= most
+
+
+@pytest.mark.parametrize(("dtype", "peak"), [(torch.uint8, 255), (torch.uint16, 1023)])
+def test_output_equals_input_where_the_mask_is_zero(dtype: torch.dtype, peak: int) -> None:
+    torch.manual_seed(0)
+    net = DerainNet(TINY)
+    net.head.bias.data[-6:-2] = -3.0  # sigmoid just below the floor: noise decides which pixels open
+    net.head.weight.data *= 30
+    y, uv, others = planes(dtype, peak)
+    with torch.no_grad():
+        clean, _, mask = PlaneNet(net)(y, uv, others, torch.tensor([float(peak)]))
+    shut = mask == 0
+    assert 0.05 < shut.float().mean() < 0.95
+    assert torch.equal(clean[shut].int(), y[shut].int())
+    assert not torch.equal(clean[~shut].int(), y[~shut].int())
+    assert clean.dtype == dtype and int(clean.int().max()) <= peak
+
+
+def test_shut_mask_leaves_all_planes_alone() -> None:
+    net = DerainNet(TINY)
+    net.head.weight.data.zero_()
+    net.head.bias.data[-6:-2] = -20.0
+    y, uv, others = planes(torch.uint8, 255)
+    clean_y, clean_uv, mask = PlaneNet(net)(y, uv, others, torch.tensor([255.0]))
+    assert not mask.any()
+    assert torch.equal(clean_y, y) and torch.equal(clean_uv, uv)
+
+
+def test_first_output_is_the_middle_of_the_neighbours_under_an_open_mask() -> None:
+    net = DerainNet(TINY)
+    net.head.weight.data.zero_()
+    net.head.bias.data[-6:-2] = 20.0
+    y, uv, _ = planes(torch.uint8, 255)
+    others = torch.arange(0, 80, 20, dtype=torch.uint8)[None, :, None, None].expand(1, NEIGHBOURS, 64, 64)
+    clean, _, _ = PlaneNet(net)(y, uv, others, torch.tensor([255.0]))
+    assert torch.equal(clean, torch.full_like(clean, 30))
+
+
+def test_masks_come_at_every_scale() -> None:
+    found = DerainNet(TINY)(torch.rand(2, 1, 64, 128), torch.rand(2, 2, 32, 64), torch.zeros(2, NEIGHBOURS, 64, 128))
+    assert [tuple(logit.shape) for logit in found.logits] == [(2, 1, 64, 128), (2, 1, 16, 32), (2, 1, 8, 16)]
+
+
+def test_attention_draws_on_background_of_its_own_window_only() -> None:
+    torch.manual_seed(0)
+    attention = MaskGuidedCrossAttention(8, window=4)
+    torch.nn.init.normal_(attention.out.weight)
+    x, mask = torch.randn(1, 8, 8, 8), torch.zeros(1, 1, 8, 8)
+    mask[..., 0, 0] = 1.0
+    before = attention(x, mask)
+    assert torch.equal(before[..., 4:, 4:], x[..., 4:, 4:])  # nothing is drawn where nothing is rainy
+    changed = x.clone()
+    changed[..., 1, 1] += 1.0
+    changed[..., 6, 6] += 1.0
+    after = attention(changed, mask)
+    assert not torch.allclose(before[..., 0, 0], after[..., 0, 0])
+    far = x.clone()
+    far[..., 6, 6] += 1.0
+    assert torch.allclose(before[..., 0, 0], attention(far, mask)[..., 0, 0])
+
+
+def test_padding_is_undone() -> None:
+    luma = np.arange(37 * 51, dtype=np.uint16).reshape(37, 51)
+    chroma = np.ones((2, 19, 26), np.uint16)
+    y, uv, others = pad(luma, chroma, near([Seen(luma, 1023)], 0))
+    assert y.shape == (1, 1, 64, 64) and uv.shape == (1, 2, 32, 32) and others.shape == (1, 4, 64, 64)
+    assert np.array_equal(crop(y, 37, 51)[0], luma)
+    assert np.array_equal(crop(uv, 19, 26), chroma)
