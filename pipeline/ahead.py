@@ -19,11 +19,11 @@ class _End:
     error: BaseException | None
 
 
-def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """The same items, made by a thread that runs up to `depth` of them ahead.
 
     An error of `items` is raised here, after the items before it. When this ends or is closed, so is `items`, and the
-    thread has gone.
+    thread has gone. Whoever stops early, by an error say, closes it.
     """
     filled: queue.Queue[T | _End] = queue.Queue(depth)
     halt = threading.Event()

@@ -208,6 +208,8 @@ def open_sink(path: Path, video: Video, settings: codec.Settings, report: Report
         finally:
             with contextlib.suppress(av.FFmpegError):
                 container.close()
+        if sink.tracks:
+            sink.tracks.check(part)
         os.replace(part, path)
 
 

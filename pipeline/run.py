@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 from ..export.runtime.base import Runtime
 from .ahead import ahead
@@ -66,17 +65,16 @@ def run(
     check_targets(job)
     with ExitStack() as opened:
         source = opened.enter_context(open_reader(job, report))
-        frames = ahead(source.read(), AHEAD)
-        frames = derain(route(frames, runtime, report, job.pattern), runtime, report, keep=bool(job.compare))
-        frames = ahead(frames, AHEAD)
+        read = opened.enter_context(closing(ahead(source.read(), AHEAD)))
+        clean = derain(route(read, runtime, report, job.pattern), runtime, report, keep=bool(job.compare))
+        frames: Iterator[Frame] = opened.enter_context(closing(ahead(clean, AHEAD)))
         if job.mask:
             frames = aside(frames, opened.enter_context(_mask_writer(job, source.video, report)).write)
         if job.compare:
             frames = compared(frames, job.compare)
         sink = opened.enter_context(_writer(job, source, report))
         show = opened.enter_context(shown(source.video)) if shown else _silent
-        with closing(cast("Generator[Frame, None, None]", frames)):
-            write(sink, frames, source, report, stop, show)
+        write(sink, frames, source, report, stop, show)
     return report
 
 

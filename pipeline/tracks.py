@@ -7,6 +7,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import av
 
@@ -36,6 +37,8 @@ class Tracks:
     def __init__(self, source: Source, output: av.container.OutputContainer, report: Report) -> None:
         self.source, self.output, self.report = source, output, report
         self._tracks: dict[int, _Track] = {}
+        self.chapters = 0
+        self.languages: list[str] = []
 
     def open(self, before: bool) -> None:
         """Adds the streams that lie before the derained one in the file, or those after it, so that their order is kept."""
@@ -45,6 +48,7 @@ class Tracks:
         if not before:
             self.output.metadata.update(told(self.source.container.metadata))
             self._chapters()
+            self.languages = [stream.metadata.get("language", "und") for stream in self.output.streams]
 
     def send(self, packets: deque[av.Packet]) -> None:
         """Muxes what has come so far, and leaves `packets` empty."""
@@ -52,6 +56,19 @@ class Tracks:
             packet = packets.popleft()
             if track := self._tracks.get(packet.stream_index):
                 self.output.mux_one(_moved(packet, track))
+
+    def check(self, path: Path) -> None:
+        """Says what the finished file does not tell: muxers drop tags that they have no place for, and say nothing."""
+        with av.open(str(path), metadata_errors="replace") as done:
+            kept = {key.lower() for key in done.metadata}
+            lost = [key for key in told(self.source.container.metadata) if key.lower() not in kept]
+            for language, stream in zip(self.languages, done.streams, strict=False):
+                if language not in ("und", stream.metadata.get("language")):
+                    lost.append(f"language {language} of stream {stream.index}")
+            if self.chapters > len(done.chapters()):
+                lost.append("chapters")
+        for what in lost:
+            self.report.note(f"not kept by {self.output.format.name}: {what}")
 
     def _open(self, stream: av.stream.Stream) -> None:
         refused = "its codec is not known" if stream.type == "unknown" else _refusal(stream, self.output.format.name)
@@ -71,6 +88,7 @@ class Tracks:
         kept = [moved for chapter in chapters if (moved := self._trimmed(chapter))]
         if kept:
             self.output.set_chapters(kept)
+        self.chapters = len(kept)
 
     def _trimmed(self, chapter: av.container.core.Chapter) -> av.container.core.Chapter | None:
         base = chapter["time_base"] or Fraction(1, 1000)

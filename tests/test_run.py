@@ -1,0 +1,262 @@
+"""From file to file: what goes in comes out, but for the rain."""
+
+import os
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from derain_video.pipeline.codec import Settings
+from derain_video.pipeline.decode import Span
+from derain_video.pipeline.errors import DerainError, OpenError, OptionError, WriteError
+from derain_video.pipeline.frame import LAYOUTS, planes_of
+from derain_video.pipeline.run import Interrupted, Job, run
+
+VARIABLE = [0, 512, 700, 1500, 1513, 2600, 4000, 4096, 5000, 7777]
+
+
+def go(source: Path, runtime, target: str = "out.mp4", **options):
+    job = Job(source, source.parent / target, **options)
+    return job.target, run(job, runtime)
+
+
+@pytest.mark.parametrize("times", [[i * 512 for i in range(20)], VARIABLE, [t + 9000 for t in VARIABLE]], ids=["cfr", "vfr", "late start"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_every_frame_keeps_its_time(clip, runtime, look, times, codec):
+    source = clip(times=times, codec=codec)
+    out, report = go(source, runtime)
+    assert look(out).times == look(source).times == [Fraction(t, 12800) for t in times]
+    assert report.frames == len(times)
+
+
+def test_duration_is_kept(clip, runtime):
+    source = clip(sound=True)
+    out, _ = go(source, runtime)
+    with av.open(str(source)) as a, av.open(str(out)) as b:
+        assert a.duration == b.duration
+        assert a.streams.video[0].duration * a.streams.video[0].time_base == b.streams.video[0].duration * b.streams.video[0].time_base
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".mov"])
+def test_sound_is_copied_to_the_byte(clip, runtime, look, ending):
+    source = clip("in" + ending, sound=True, language="fra")
+    out, _ = go(source, runtime, "out" + ending)
+    assert look(out).packets == look(source).packets
+    assert len(look(out).packets[0][1]) > 30
+    assert look(out).container.streams.audio[0].language == "fra"
+    assert look(out).container.streams.video[0].language == "fra"
+
+
+def test_subtitles_are_copied_and_what_does_not_fit_is_said(clip, runtime, look):
+    source = clip("in.mkv", subtitles=True, sound=True)
+    out, report = go(source, runtime, "out.mkv")
+    assert look(out).packets == look(source).packets
+    assert look(out).container.streams.subtitles[0].language == "deu"
+    assert not report.notes
+    _, report = go(source, runtime, "out.mp4")
+    assert report.notes == ["not kept: subtitles (stream 2): mp4 cannot hold srt"]
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_chapters_and_metadata(clip, runtime, look, ending):
+    source = clip("in" + ending, chapters=True, metadata={"title": "Rain", "comment": "in May"})
+    seen = look(go(source, runtime, "out" + ending)[0]).container
+    assert [float(c["start"] * c["time_base"]) for c in seen.chapters()] == [0, 0.3]
+    assert [c["metadata"]["title"] for c in seen.chapters()] == ["part 0", "part 1"]
+    metadata = {key.lower(): value for key, value in seen.metadata.items()}
+    assert (metadata["title"], metadata["comment"]) == ("Rain", "in May")
+
+
+def test_what_the_container_forgets_is_said(clip, runtime):
+    source = clip("in.mkv", metadata={"title": "Rain"}, language="swe")
+    _, report = go(source, runtime, "out.mov")
+    assert report.notes == ["not kept by mov: language swe of stream 0"]
+    _, report = go(source, runtime, "out.ts")
+    assert report.notes == ["not kept by mpegts: title", "not kept by mpegts: language swe of stream 0"]
+
+
+@pytest.mark.parametrize("tags", [(1, 1, 1, 1), (2, 1, 1, 1), (1, 9, 9, 16), (1, 5, 5, 6)], ids=["709", "full", "hdr", "601"])
+def test_colour_tags(clip, runtime, look, tags):
+    source = clip(tags=tags, pixels="yuv420p10le" if tags[1] == 9 else "yuv420p")
+    picture = look(go(source, runtime)[0]).pictures[0]
+    assert (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc) == tags
+
+
+def test_aspect_and_rotation(clip, runtime, look):
+    seen = look(go(clip(aspect=Fraction(4, 3), rotation=90), runtime)[0])
+    assert seen.video.sample_aspect_ratio == Fraction(4, 3)
+    assert seen.pictures[0].rotation == 90
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le", "yuvj420p"])
+def test_layout_and_depth_are_kept(clip, runtime, look, pixels):
+    out, report = go(clip(pixels=pixels), runtime)
+    assert look(out).pictures[0].format.name == pixels
+    assert not report.notes
+
+
+@pytest.mark.parametrize("pixels", ["gray", "gray10le", "yuv420p9le", "yuv422p12le", "yuv440p", "yuv444p16le"])
+def test_layout_and_depth_are_kept_without_loss(clip, runtime, look, pixels):
+    source = clip("in.mkv", codec="ffv1", pixels=pixels)
+    out, report = go(source, runtime, "out.mkv")
+    assert look(out).pictures[0].format.name == pixels
+    assert not report.notes
+    a, b = (planes_of(look(path).pictures[5], LAYOUTS[pixels])[0].astype(int) for path in (source, out))
+    assert (a[:, :48] - b[:, :48] == 8).all() and (a[:, 48:96] == b[:, 48:96]).all()
+
+
+@pytest.mark.parametrize("codec, ending, stored", [("ffv1", ".mkv", "yuv420p"), ("libvpx-vp9", ".webm", "yuv420p"), ("ffv1", ".mp4", "yuv420p")])
+def test_odd_sizes(clip, runtime, look, codec, ending, stored):
+    out, report = go(clip("in.mkv", codec=codec, width=95, height=63), runtime, "out" + ending)
+    picture = look(out).pictures[0]
+    assert (picture.width, picture.height, picture.format.name) == (95, 63, stored)
+    assert not report.notes
+
+
+def test_odd_sizes_in_h264_take_full_chroma(clip, runtime, look):
+    out, report = go(clip("in.mkv", codec="ffv1", width=95, height=63), runtime, settings=Settings("h264", crf=0))
+    picture = look(out).pictures[0]
+    assert (picture.width, picture.height, picture.format.name) == (95, 63, "yuv444p")
+    assert report.notes == [f"{out}: yuv420p is stored as yuv444p by libx264 because its size is odd"]
+
+
+def test_the_network_gets_the_planes_and_its_answer_is_written(clip, runtime, look):
+    source = clip("in.mkv", codec="ffv1")
+    before, after = look(source).pictures, look(go(source, runtime, "out.mkv")[0]).pictures
+    assert len(runtime.calls) == 20
+    assert runtime.calls[0] == ("heavy", (1, 1, 64, 128), np.dtype(np.uint8), 255)
+    for a, b in zip(before, after, strict=True):
+        change = a.to_ndarray().astype(int) - b.to_ndarray()
+        y, uv = change[:64], change[64:].reshape(2, 32, 48)
+        assert (y[:, :48] == 8).all() and not y[:, 48:].any()
+        assert (uv[..., :24] == 4).all() and not uv[..., 24:].any()
+
+
+def test_a_dry_clip_passes_through_untouched(clip, fake, look):
+    runtime = fake(["clear"])
+    source = clip("in.mkv", codec="ffv1")
+    out, report = go(source, runtime, "out.mkv")
+    assert not runtime.calls
+    assert report.patterns == {"clear": 20}
+    for a, b in zip(look(source).pictures, look(out).pictures, strict=True):
+        assert np.array_equal(a.to_ndarray(), b.to_ndarray())
+
+
+def test_a_part_begins_at_zero(clip, runtime, look):
+    source = clip(sound=True, chapters=True, times=[i * 512 for i in range(50)])
+    out, _ = go(source, runtime, span=Span(0.4, 1.0))
+    seen = look(out)
+    assert seen.times == [Fraction(i * 512, 12800) for i in range(25)]
+    ours, theirs = seen.packets[0][1], look(source).packets[0][1]
+    kept = [data for data, seconds in theirs if 0.4 - 1024 / 48000 < seconds < 1.4]
+    assert [data for data, _ in ours] == kept
+    assert abs(ours[-1][1] - theirs[[d for d, _ in theirs].index(kept[-1])][1] + 0.4) < 1e-3
+    assert [float(c["start"] * c["time_base"]) for c in seen.container.chapters()] == [0]
+
+
+def test_side_by_side_and_split_and_mask(clip, runtime, look):
+    source = clip("in.mkv", codec="ffv1")
+    out, _ = go(source, runtime, "side.mkv", compare="side")
+    side = look(out).pictures[3].to_ndarray()[:64].astype(int)
+    assert side.shape == (64, 192)
+    assert (side[:, :48] - side[:, 96:144] == 8).all() and (side[:, 48:96] == side[:, 144:]).all()
+    out, _ = go(source, runtime, "split.mkv", compare="split", mask=source.with_name("mask.mkv"))
+    assert np.array_equal(look(out).pictures[3].to_ndarray(), look(source).pictures[3].to_ndarray())
+    mask = look(source.with_name("mask.mkv")).pictures[3]
+    assert mask.format.name == "yuvj420p" or mask.color_range == 2
+    y = mask.to_ndarray()[:64]
+    assert (y[:, :48] == 255).all() and not y[:, 48:].any()
+
+
+def test_an_error_of_any_stage_reaches_the_caller_and_leaves_nothing(clip, fake):
+    source = clip()
+    with pytest.raises(RuntimeError, match="the network broke"):
+        go(source, fake(broken=7))
+    assert os.listdir(source.parent) == ["in.mp4"]
+
+
+def test_stopping_leaves_a_playable_file_of_what_was_done(clip, runtime, look):
+    source, stop = clip(times=[i * 512 for i in range(200)]), threading.Event()
+    job = Job(source, source.with_name("out.mp4"))
+
+    class Shown:
+        def __enter__(self):
+            return lambda frame: stop.set() if frame.pts == 30 * 512 else None
+
+        def __exit__(self, *fault):
+            return None
+
+    report = run(job, runtime, stop=stop, shown=lambda video: Shown())
+    assert report.interrupted
+    assert look(job.target).times == [Fraction(i * 512, 12800) for i in range(31)]
+
+
+def test_stopping_before_the_first_frame_leaves_nothing(clip, runtime):
+    source, stop = clip(), threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        run(Job(source, source.with_name("out.mp4")), runtime, stop=stop)
+    assert os.listdir(source.parent) == ["in.mp4"]
+
+
+def cut(path: Path, share: float) -> Path:
+    data = path.read_bytes()
+    short = path.with_name("short.mp4")
+    short.write_bytes(data[: int(len(data) * share)])
+    return short
+
+
+BAD = {
+    "no such file": (lambda clip: clip().with_name("absent.mp4"), "out.mp4", {}, OpenError, "no such file"),
+    "not a video": (lambda clip: _text(clip().with_name("x.mp4")), "out.mp4", {}, OpenError, "not a video"),
+    "truncated": (lambda clip: cut(clip(), 0.5), "out.mp4", {}, OpenError, "cut off"),
+    "no video stream": (lambda clip: _sound(clip().with_name("x.mp4")), "out.mp4", {}, OpenError, "no video stream"),
+    "identical": (lambda clip: clip(), "in.mp4", {}, WriteError, "is the input"),
+    "no folder": (lambda clip: clip(), "absent/out.mp4", {}, WriteError, "folder"),
+    "unknown ending": (lambda clip: clip(), "out.xyz", {}, WriteError, "ending"),
+    "unknown codec": (lambda clip: clip(), "out.mp4", {"settings": Settings("h999")}, OptionError, "h999"),
+    "codec that does not fit": (lambda clip: clip(), "out.webm", {"settings": Settings("h264")}, OptionError, "--codec libvpx-vp9"),
+    "unknown preset": (lambda clip: clip(), "out.mp4", {"settings": Settings(preset="warp")}, WriteError, "libx264"),
+    "unknown pattern": (lambda clip: clip(), "out.mp4", {"pattern": "hail"}, OptionError, "hail"),
+    "begins after the end": (lambda clip: clip(), "out.mp4", {"span": Span(99)}, OpenError, "from 99 s"),
+    "too many pixels": (lambda clip: clip(), "out.mp4", {"limit": 1000}, OpenError, "--max-pixels"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(clip, runtime, case):
+    make, target, options, kind, message = BAD[case]
+    source = make(clip)
+    before = sorted(p.name for p in source.parent.iterdir())
+    with pytest.raises(kind, match=message) as fault:
+        go(source, runtime, target, **options)
+    assert isinstance(fault.value, (DerainError, OptionError)) and "\n" not in str(fault.value)
+    assert sorted(p.name for p in source.parent.iterdir()) == before
+
+
+def _text(path: Path) -> Path:
+    path.write_text("rain, rain, go away\n" * 50)
+    return path
+
+
+def _sound(path: Path) -> Path:
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("aac", rate=48000, layout="mono")
+        for start in range(0, 48000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            frame.sample_rate, frame.pts = 48000, start
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line(clip, runtime, tmp_path):
+    source = clip()
+    (tmp_path / "out.part.mkv").symlink_to("/dev/full")
+    with pytest.raises(WriteError, match="no room left"):
+        go(source, runtime, "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
