@@ -71,7 +71,7 @@ def joined(clips: Sequence[Clip], fade: int) -> Clip:
 
 
 def _faded(first: Bytes, second: Bytes, count: int) -> Bytes:
-    count = min(count, len(first), len(second))
+    count = min(count, len(first), len(second) // 2)
     share = (np.arange(1, count + 1) / (count + 1)).reshape(-1, *[1] * (first.ndim - 1))
     middle = first[len(first) - count :] * (1 - share) + second[:count] * share
     return np.concatenate([first[: len(first) - count], middle.round().astype(np.uint8), second[count:]])
