@@ -41,6 +41,6 @@ def _row(kind: Kind, clip: Clip, method: Method) -> Bytes:
 def _labelled(picture: Bytes, label: str) -> Bytes:
     size = (WIDTH, round(picture.shape[0] * WIDTH / picture.shape[1]))
     small: Bytes = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(small, label, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA)
+    cv2.rectangle(small, (0, 0), (9 * len(label) + 12, 26), (0, 0, 0), cv2.FILLED)
+    cv2.putText(small, label, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
     return small
