@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import av
 import numpy as np
@@ -19,14 +20,26 @@ from .errors import OpenError, OptionError, line
 from .frame import Frame, Layout, nearest, planes_of
 from .report import Report
 
+if TYPE_CHECKING:
+    from av.sidedata.sidedata import SideData
+
 ANY_CLOCK = ("mpegts", "mpeg", "hls", "rtsp", "flv", "rtp", "asf")
 """Formats whose clock starts anywhere: their files are moved to start at 0."""
 
 LIMIT = 8192 * 8192
 """Most pixels in a picture, unless told otherwise: more is taken for a decompression bomb."""
 
-SPOKEN = {"MASTERING_DISPLAY_METADATA": "HDR mastering data", "DOVI_METADATA": "Dolby Vision metadata", "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
-          "CONTENT_LIGHT_LEVEL": "HDR light levels", "A53_CC": "closed captions inside the video stream", "S12M_TIMECODE": "time code in the frames"}  # fmt: skip
+Packet: TypeAlias = "av.Packet[Any]"
+
+SPOKEN = {
+    "MASTERING_DISPLAY_METADATA": "HDR mastering data",
+    "CONTENT_LIGHT_LEVEL": "HDR light levels",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DOVI_METADATA": "Dolby Vision metadata",
+    "A53_CC": "closed captions inside the video stream",
+    "S12M_TIMECODE": "time code in the frames",
+}
+"""What rides on frames and is not handed on: in our words."""
 
 log = logging.getLogger("derain_video")
 
@@ -186,8 +199,9 @@ class Source:
             left = round(self.container.duration / 1_000_000 * self.rate)
         if self.span.start or self.span.duration:
             left = round(min(self.span.duration or 1e9, left / self.rate - self.span.start) * self.rate)
-        for key in picture.side_data.keys():
-            self._say_lost(key.type.name)
+        for name, _ in side_data(picture):
+            if name in SPOKEN:
+                self.report.note(f"{self.path}: not kept: {SPOKEN[name]}")
         if picture.interlaced_frame:
             self.report.note(f"{self.path}: interlaced frames are derained as they are and stored as progressive")
         return Video(
@@ -195,10 +209,6 @@ class Source:
             (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
             stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(picture), dict(stream.metadata), int(stream.disposition),
         )  # fmt: skip
-
-    def _say_lost(self, kind: str) -> None:
-        if kind in SPOKEN:
-            self.report.note(f"{self.path}: not kept: {SPOKEN[kind]}")
 
     def _layout(self, picture: av.VideoFrame) -> Layout:
         layout = nearest(picture.format)
@@ -292,9 +302,16 @@ def check_size(width: int, height: int, limit: int, path: Path) -> None:
 
 def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
     """The display matrix, 9 numbers, if the picture is to be turned or mirrored for display."""
-    for data in picture.side_data.keys():
-        if data.type.name == "DISPLAYMATRIX":
+    for name, data in side_data(picture):
+        if name == "DISPLAYMATRIX":
             return tuple(int(value) for value in np.frombuffer(data, np.int32))
     return None
+
+
+def side_data(picture: av.VideoFrame) -> Iterator[tuple[str, bytes]]:
+    """What rides on a frame, by name; nothing where PyAV has no name for one of them (EXIF, in pictures)."""
+    with contextlib.suppress(ValueError):
+        for data in cast("Iterable[SideData]", picture.side_data.keys()):  # noqa: SIM118 - not a dict: iteration gives the data
+            yield data.type.name, bytes(data)
 
 

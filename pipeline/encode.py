@@ -105,7 +105,7 @@ class Sink:
             flags += "+use_metadata_tags"  # holds any key, but players look there less often
         bases = [stream.time_base for stream in self.container.streams if stream.time_base]
         ticks = math.lcm(1000, *(base.denominator for base in bases))
-        self.container.container_options.update({"movflags": flags, "flush_packets": "1"})
+        self.container.container_options.update({"movflags": flags, "flush_packets": "1", "frag_duration": "1000000"})
         self.container.container_options["movie_timescale"] = str(ticks if ticks < 1 << 31 else self.video.time_base.denominator)
 
     def _say_changes(self, video: Video) -> None:

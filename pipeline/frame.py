@@ -48,12 +48,17 @@ class Layout:
 CHROMA = {"420": (1, 1), "422": (1, 0), "440": (0, 1), "444": (0, 0)}
 DEPTHS = (9, 10, 12, 14, 16)
 
+
+def _known(chroma: str, bits: int) -> bool:
+    return chroma != "440" or bits in (10, 12)
+
+
 LAYOUTS = {
     layout.name: layout
     for layout in (
         *(Layout(f"yuv{name}p", 8, 3, *halved) for name, halved in CHROMA.items()),
         *(Layout(f"yuvj{name}p", 8, 3, *halved) for name, halved in CHROMA.items()),
-        *(Layout(f"yuv{name}p{bits}le", bits, 3, *halved) for name, halved in CHROMA.items() for bits in DEPTHS),
+        *(Layout(f"yuv{name}p{bits}le", bits, 3, *halved) for name, halved in CHROMA.items() for bits in DEPTHS if _known(name, bits)),
         Layout("gray", 8, 1),
         *(Layout(f"gray{bits}le", bits, 1) for bits in DEPTHS),
         Layout("rgb24", 8, 1),
@@ -71,7 +76,7 @@ def nearest(pixels: av.VideoFormat) -> Layout:
     if pixels.is_rgb or pixels.has_palette:
         return LAYOUTS["rgb24" if bits <= 8 else "rgb48le"]
     depth = "" if bits <= 8 else f"{next(depth for depth in DEPTHS if depth >= bits)}le"
-    if not any(component.is_chroma for component in pixels.components):
+    if sum(not component.is_alpha for component in pixels.components) < 3:
         return LAYOUTS[f"gray{depth}"]
     halved = (int(pixels.chroma_width(64) < 64), int(pixels.chroma_height(64) < 64))
     return LAYOUTS[f"yuv{next(name for name, value in CHROMA.items() if value == halved)}p{depth}"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import av
 
-from .decode import LIMIT, Span, Video, check_size, display_matrix, convert
+from .decode import LIMIT, Span, Video, check_size, convert
 from .encode import stored
 from .errors import OpenError, WriteError, line
 from .frame import LAYOUTS, Frame, Layout, nearest, planes_of, picture_of
@@ -84,7 +84,7 @@ class PictureSource:
             if isinstance(error, OpenError):
                 raise
             raise OpenError(f"{path}: {'not a picture, or damaged' if path.exists() else 'no such file'}") from error
-        if display_matrix(picture):
+        if picture.rotation:
             self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
         if any(component.is_alpha for component in picture.format.components):
             self.report.note(f"{path}: not kept: transparency")

@@ -38,7 +38,8 @@ class Routing:
     moved, detail: what makes a frame differ from the one perceived last: mean difference of the thumbnails, share of the energy.
     recheck, oldest: age before which perception does not run again without a cut, and at which it runs in any case.
     margin, wait: by how much of the probability, and for how long, a new pattern must lead.
-    cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean.
+    cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
+    settle: in so many frames after a cut, above three times `cut`.
     """
 
     moved: float = 6.0
@@ -48,7 +49,8 @@ class Routing:
     margin: float = 0.1
     wait: float = 0.4
     cut: float = 14.0
-    jump: float = 4.0
+    jump: float = 3.0
+    settle: int = 4
 
 
 @dataclass(frozen=True)
@@ -75,23 +77,24 @@ def signature(y: Plane, peak: int) -> Signature:
 
 
 class Cuts:
-    """Finds scene cuts; a fast pan raises the bar for itself."""
+    """Finds scene cuts. Fast motion raises the bar for itself, and just after a cut only a far greater step is another."""
 
     def __init__(self, limits: Routing) -> None:
         self.limits = limits
         self.last: Signature | None = None
         self.usual = 0.0
+        self.since = 0
 
     def at(self, seen: Signature) -> bool:
         """Whether a shot begins with this frame; the first one does."""
         last, self.last = self.last, seen
-        if last is None:
+        step = seen.distance(last) if last else float("inf")
+        self.since += 1
+        bar = self.limits.cut if self.since > self.limits.settle else 3 * self.limits.cut
+        if step > bar and step > self.limits.jump * self.usual:
+            self.usual, self.since = 0.0, 0
             return True
-        step = seen.distance(last)
-        if step > self.limits.cut and step > self.limits.jump * self.usual:
-            self.usual = 0.0
-            return True
-        self.usual = 0.7 * self.usual + 0.3 * step
+        self.usual = step if self.since == 1 else 0.7 * self.usual + 0.3 * step
         return False
 
 

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from derain_video.pipeline.arrays import Derainer, derain
+
+
+def pictures(count: int, shape=(64, 96, 3), dtype=np.uint8):
+    rng = np.random.default_rng(1)
+    base = rng.integers(60, 180, shape).astype(dtype)
+    return [base + np.asarray(i, dtype) for i in range(count)]
+
+
+@pytest.mark.parametrize("shape", [(64, 96, 3), (63, 95, 3), (64, 96)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_one_picture(runtime, shape, dtype):
+    (picture,) = pictures(1, shape, dtype)
+    kept = picture.copy()
+    with Derainer(runtime) as derainer:
+        clean = derainer(picture)
+    assert clean.shape == shape and clean.dtype == dtype
+    assert np.array_equal(clean[:, 48:], picture[:, 48:]) and (clean[:, :48] != picture[:, :48]).any()
+    assert np.array_equal(picture, kept)
+    assert not runtime.closed  # it is the caller's
+
+
+def test_a_film_uses_its_neighbours(runtime):
+    out = list(derain(pictures(6), runtime))
+    assert len(out) == 6
+    assert len(np.unique(runtime.states[3][0, :, 60, 90])) == 4
+
+
+def test_a_dry_picture_comes_back_itself(fake):
+    (picture,) = pictures(1)
+    with Derainer(fake(["clear"])) as derainer:
+        assert np.shares_memory(derainer(picture), picture)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((64, 96), np.float32), np.zeros((64, 96, 4), np.uint8), np.zeros(64, np.uint8)])
+def test_no_picture(runtime, bad):
+    with pytest.raises(ValueError, match="give \\(H, W, 3\\)"):
+        Derainer(runtime)(bad)

@@ -1,0 +1,158 @@
+"""The command: exit codes, one line on stderr, signals; and what it does not import."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from derain_video.pipeline import cli
+
+ROOT = Path(cli.__file__).parents[2]
+
+
+@pytest.fixture
+def command(monkeypatch, runtime):
+    """Runs the command with the fake runtime."""
+    asked = []
+
+    def load(name, **options):
+        asked.append((name, options))
+        return runtime
+
+    monkeypatch.setattr(cli, "load", load)
+
+    def call(*argv: object) -> int:
+        try:
+            return cli.main([str(arg) for arg in argv])
+        except SystemExit as done:
+            return int(done.code or 0)
+
+    call.asked = asked
+    return call
+
+
+def test_flag_free(clip, command, capsys, look):
+    source = clip()
+    assert command(source, source.with_name("out.mp4")) == 0
+    assert len(look(source.with_name("out.mp4")).pictures) == 20
+    assert command.asked == [("auto", {"model": "fast", "precision": "auto", "threads": 0})]
+    said = capsys.readouterr()
+    assert not said.out
+    assert "20 frames in" in said.err and "20 heavy" in said.err and said.err.count("\n") == 1
+
+
+def test_report(clip, command):
+    source = clip()
+    assert command(source, source.with_name("out.mp4"), "--report", source.with_name("r.json"), "-q") == 0
+    told = json.loads(source.with_name("r.json").read_text())
+    assert told["frames"] == 20 and told["patterns"] == {"heavy": 20} and told["runtime"] == "fake"
+    assert abs(sum(told["shares"].values()) - 1) < 0.01 and set(told["shares"]) == {"decode", "perceive", "derain", "encode"}
+    assert told["cache"]["hits"] + told["cache"]["misses"] == 20
+
+
+def test_quiet_says_nothing(clip, command, capsys):
+    source = clip()
+    assert command(source, source.with_name("out.mp4"), "-q") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_replacing_needs_yes(clip, command, capsys):
+    source = clip()
+    target = source.with_name("out.mp4")
+    target.write_text("mine")
+    for flag in ([], ["-n"]):
+        assert command(source, target, *flag) == 2
+        assert capsys.readouterr().err == f"derain-video: {target}: is there already; -y replaces it\n"
+        assert target.read_text() == "mine"
+    assert command(source, target, "-y") == 0
+    assert target.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "argv, word",
+    [
+        (["absent.mp4", "out.mp4"], "no such file"),
+        (["in.mp4", "in.mp4"], "is the input"),
+        (["in.mp4"], "OUT"),
+        (["in.mp4", "out.mp4", "--pattern", "hail"], "hail"),
+        (["in.mp4", "out.mp4", "--runtime", "abacus"], "abacus"),
+        (["in.mp4", "out.mp4", "--start", "soon"], "soon"),
+        (["in.mp4", "out.mp4", "--start", "-1"], "-1"),
+        (["in.mp4", "out.mp4", "--duration", "0"], "more than 0 s"),
+        (["in.mp4", "out.mp4", "--codec", "h999"], "h999"),
+        (["in.mp4", "out.mp4", "--rate", "0"], "--rate"),
+        (["in.mp4", "out.mp4", "--mask", "in.mp4"], "is the input"),
+        (["in.mp4", "out.mp4", "--mask", "out.mp4"], "another output"),
+        (["in.mp4", "out.mp4", "--report", "in.mp4"], "is there already"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(clip, command, capsys, monkeypatch, argv, word):
+    monkeypatch.chdir(clip().parent)
+    assert command(*argv) == 2
+    said = capsys.readouterr().err
+    assert word in said and said.count("\n") == 1 and "Traceback" not in said
+    assert os.listdir() == ["in.mp4"]
+
+
+@pytest.mark.parametrize("text, seconds", [("12.5", 12.5), ("1:02.5", 62.5), ("1:00:02", 3602)])
+def test_times(text, seconds):
+    assert cli._seconds(text) == seconds
+
+
+SLOW = """
+    import sys, time
+    sys.path[:0] = [{tests!r}]
+    from conftest import FakeRuntime
+    from derain_video.pipeline import cli
+    class Slow(FakeRuntime):
+        def derain(self, *planes):
+            time.sleep(0.02)
+            return super().derain(*planes)
+    cli.load = lambda *a, **k: Slow()
+    print("ready", flush=True)
+    sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_what_was_done(clip, look, number, code):
+    source = clip(times=[i * 512 for i in range(400)])
+    target = source.with_name("out.mp4")
+    program = textwrap.dedent(SLOW.format(tests=str(Path(__file__).parent)))
+    process = subprocess.Popen([sys.executable, "-c", program, source, target], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1.5)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == code, said
+    assert "interrupted" in said and "Traceback" not in said
+    assert 5 < len(look(target).pictures) < 400
+    assert sorted(os.listdir(source.parent)) == ["in.mp4", "out.mp4"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_kill_leaves_a_playable_part(clip, look):
+    source = clip(times=[i * 512 for i in range(400)])
+    program = textwrap.dedent(SLOW.format(tests=str(Path(__file__).parent)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, source, source.with_name("out.mp4")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    process.stdout.readline()
+    time.sleep(4)
+    process.kill()
+    process.wait()
+    assert sorted(os.listdir(source.parent)) == ["in.mp4", "out.part.mp4"]
+    assert len(look(source.with_name("out.part.mp4")).pictures) >= 25
+
+
+def test_the_command_imports_nothing_heavy():
+    program = "import sys, derain_video.pipeline.cli; print([m for m in ('torch', 'onnxruntime', 'openvino') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ})
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,60 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from derain_video.pipeline.derain import derain, windows
+from derain_video.pipeline.frame import LAYOUTS, Frame
+from derain_video.pipeline.report import Report
+
+
+def frames(count: int, cuts: tuple[int, ...] = (0,), patterns=lambda i: "heavy", name: str = "yuv420p", size=(60, 90)):
+    layout = LAYOUTS[name]
+    for i in range(count):
+        planes = tuple(np.full(layout.shape(p, *size), 40 + i, layout.dtype) for p in range(layout.planes))
+        yield Frame(planes, layout, i, Fraction(1, 25), 1, cut=i in cuts, pattern=patterns(i))
+
+
+@pytest.mark.parametrize("before, after", [(2, 2), (4, 0), (0, 0), (1, 3)])
+@pytest.mark.parametrize("cuts", [(0,), (0, 5), (0, 1, 2, 8)])
+def test_windows_hold_neighbours_of_one_shot(before, after, cuts):
+    found = [([held.frame.pts for held in window], at) for window, at in windows(frames(9, cuts), before, after)]
+    edges = [*cuts, 9]
+    for pts, (window, at) in enumerate(found):
+        begin, end = max(e for e in edges if e <= pts), min(e for e in edges if e > pts)
+        assert window == list(range(max(begin, pts - before), min(end, pts + after + 1))) and window[at] == pts
+    assert len(found) == 9
+
+
+def test_state_is_what_the_window_holds(runtime):
+    list(derain(frames(6), runtime, Report()))
+    assert [sorted(set(state[0, :, 0, 0].tolist())) for state in runtime.states] == [
+        [40, 41, 42], [40, 41, 42, 43], [40, 41, 43, 44], [41, 42, 44, 45], [42, 43, 44, 45], [43, 44, 45]
+    ]  # fmt: skip
+
+
+def test_live_waits_for_nothing(runtime):
+    source = frames(6)
+    out = derain(source, runtime, Report(), before=4, after=0)
+    assert next(out).pts == 0
+    assert next(source).pts == 1
+
+
+def test_clear_frames_are_the_very_frames(runtime):
+    given = list(frames(8, patterns=lambda i: "clear" if i % 2 else "light"))
+    out = list(derain(iter(given), runtime, report := Report()))
+    assert all(out[i] is given[i] for i in range(1, 8, 2))
+    assert [call[0] for call in runtime.calls] == ["light"] * 4
+    assert report.patterns == {"light": 4, "clear": 4}
+
+
+def test_keep_hands_the_rainy_frame_on(runtime):
+    out = list(derain(frames(3), runtime, Report(), keep=True))
+    assert [int(frame.before.planes[0][0, 0]) - int(frame.planes[0][0, 0]) for frame in out] == [8, 8, 8]
+
+
+@pytest.mark.parametrize("name, dtype, peak", [("yuv420p", np.uint8, 255), ("yuv444p10le", np.uint16, 1023), ("rgb48le", np.uint16, 65535)])
+def test_the_network_sees_padded_planes_of_the_right_depth(runtime, name, dtype, peak):
+    (out,) = derain(frames(1, name=name), runtime, Report())
+    assert runtime.calls == [("heavy", (1, 1, 64, 128), np.dtype(dtype), peak)]
+    assert out.mask.shape == (60, 90) and out.planes[0].shape[:2] == (60, 90)

@@ -1,0 +1,135 @@
+"""One picture, numbered ones, a folder: in and out."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from derain_video.pipeline.errors import DerainError, OpenError, OptionError, WriteError
+from derain_video.pipeline.run import Job, run
+
+
+def paint(path: Path, shift: int = 0, size: tuple[int, int] = (64, 96), deep: bool = False, gray: bool = False) -> Path:
+    x, y = np.meshgrid(np.arange(size[1]) + shift, np.arange(size[0]))
+    image = np.stack([120 + 50 * np.sin(x / 9), 120 + 50 * np.cos(y / 7), 100 + x * 0.5], -1)
+    image = (image * 257).astype(np.uint16) if deep else image.astype(np.uint8)
+    cv2.imwrite(str(path), image[..., 0] if gray else image)
+    return path
+
+
+def read(path: Path) -> np.ndarray:
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(int)
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bit", "16 bit"])
+@pytest.mark.parametrize("gray", [False, True], ids=["colour", "gray"])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_one_picture(tmp_path, runtime, ending, deep, gray):
+    source = paint(tmp_path / f"in.{ending}", deep=deep, gray=gray)
+    report = run(Job(source, tmp_path / f"out.{ending}"), runtime)
+    before, after = read(source), read(tmp_path / f"out.{ending}")
+    assert after.dtype == before.dtype and after.shape == before.shape
+    assert np.array_equal(before[:, 48:], after[:, 48:])
+    assert (before[:, :48] - after[:, :48]).mean() == pytest.approx(8, abs=3)
+    assert report.frames == 1 and not report.notes
+
+
+def test_jpeg_stays_close(tmp_path, fake):
+    source = paint(tmp_path / "in.jpg")
+    run(Job(source, tmp_path / "out.jpg"), fake(["clear"]))
+    assert np.abs(read(source) - read(tmp_path / "out.jpg")).max() <= 6
+
+
+def test_png_from_jpeg_has_its_colours(tmp_path, fake):
+    source = paint(tmp_path / "in.jpg")
+    run(Job(source, tmp_path / "out.png"), fake(["clear"]))
+    assert np.abs(read(source) - read(tmp_path / "out.png")).mean() < 2  # decoders enlarge chroma each in their way
+
+
+def test_a_numbered_sequence_is_a_film(tmp_path, runtime):
+    for i in range(7, 13):
+        paint(tmp_path / f"in_{i:04d}.png", 2 * i)
+    run(Job(tmp_path / "in_%04d.png", tmp_path / "out_%04d.png"), runtime)
+    assert sorted(p.name for p in tmp_path.glob("out*")) == [f"out_{i:04d}.png" for i in range(7, 13)]
+    assert max(len(np.unique(state[0, :, 5, 70])) for state in runtime.states) == 4  # neighbours were used
+
+
+def test_a_film_as_pictures_and_back(tmp_path, fake, clip, look):
+    source = clip(width=96, height=64)
+    run(Job(source, tmp_path / "out_%03d.png"), fake(["clear"]))
+    assert len(list(tmp_path.glob("out_*.png"))) == 20
+    run(Job(tmp_path / "out_%03d.png", tmp_path / "again.mp4"), fake(["clear"]))
+    seen = look(tmp_path / "again.mp4")
+    assert len(seen.pictures) == 20 and seen.pictures[0].format.name == "yuv420p"
+    difference = [
+        np.abs(a.to_ndarray(format="rgb24").astype(int) - b.to_ndarray(format="rgb24")).mean()
+        for a, b in zip(look(source).pictures, seen.pictures, strict=True)
+    ]
+    assert max(difference) < 4
+
+
+def test_a_folder_of_single_pictures(tmp_path, runtime):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    paint(folder / "a.png")
+    paint(folder / "b.jpg", size=(50, 70))
+    (folder / "notes.txt").write_text("not a picture")
+    run(Job(folder, tmp_path / "out"), runtime)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
+    assert read(tmp_path / "out" / "b.jpg").shape == (50, 70, 3)
+    assert all((state == state[:, :1]).all() for state in runtime.states)  # each is alone
+    assert runtime.looks == 2
+
+
+def absent(tmp_path: Path) -> Path:
+    return tmp_path / "absent.png"
+
+
+def damaged(tmp_path: Path) -> Path:
+    path = paint(tmp_path / "in.png")
+    path.write_bytes(path.read_bytes()[:20])
+    return path
+
+
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return paint(tmp_path / "in" / "a.png").parent
+
+
+def empty(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+def sequence(tmp_path: Path) -> Path:
+    for i in range(3):
+        paint(tmp_path / f"in_{i}.png")
+    return tmp_path / "in_%d.png"
+
+
+@pytest.mark.parametrize(
+    "make, target, kind, message",
+    [
+        (absent, "out.png", OpenError, "no such file"),
+        (damaged, "out.png", OpenError, "damaged"),
+        (empty, "out", OpenError, "no picture there"),
+        (folder, "out.mp4", OptionError, "no film"),
+        (sequence, "out.png", WriteError, "img_%04d.png"),
+    ],
+)
+def test_bad_pictures_are_one_line_and_leave_nothing(tmp_path, runtime, make, target, kind, message):
+    source = make(tmp_path)
+    with pytest.raises(kind, match=message) as fault:
+        run(Job(source, tmp_path / target), runtime)
+    assert isinstance(fault.value, (DerainError, OptionError)) and "\n" not in str(fault.value)
+    assert not (tmp_path / target).exists() and not list(tmp_path.glob("*.part*"))
+
+
+def test_a_late_fault_leaves_no_picture(tmp_path, fake):
+    source = sequence(tmp_path)
+    with pytest.raises(RuntimeError):
+        run(Job(source, tmp_path / "out_%d.png"), fake(broken=2))
+    assert not list(tmp_path.glob("out*"))
+    shutil.rmtree(tmp_path)

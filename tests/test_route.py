@@ -1,0 +1,83 @@
+"""The router with a perceiver that says what it is told, over pictures of our own."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from derain_video.pipeline.errors import OptionError
+from derain_video.pipeline.frame import LAYOUTS, Frame
+from derain_video.pipeline.report import Report
+from derain_video.pipeline.route import Cuts, Routing, route, signature
+
+
+def frames(count: int, scene=lambda i: 0, move: int = 0, bits: int = 8):
+    x, y = np.meshgrid(np.arange(320), np.arange(180))
+    for i in range(count):
+        seed = scene(i)
+        base = 110 + 50 * np.sin((x + move * i) / (9 + 7 * seed)) + (30 + 40 * seed) * np.cos(y / (11 + 13 * seed))
+        base = (base.clip(0, 255) * (((1 << bits) - 1) / 255)).astype(np.uint8 if bits == 8 else np.uint16)
+        yield Frame((base,), LAYOUTS["gray" if bits == 8 else f"gray{bits}le"], i, Fraction(1, 25), 1)
+
+
+def routed(runtime, pictures, **options):
+    report = Report()
+    return list(route(iter(pictures), runtime, report, **options)), report
+
+
+def test_a_still_scene_is_perceived_at_first_and_when_the_answer_is_old(runtime):
+    out, report = routed(runtime, frames(125))
+    assert {frame.pattern for frame in out} == {"heavy"}
+    assert (report.misses, report.hits, runtime.looks) == (3, 122, 3)  # at 0, 2 and 4 s
+    assert [frame.cut for frame in out] == [True] + [False] * 124
+
+
+def test_a_change_is_perceived(runtime):
+    pictures = list(frames(30))
+    brighter = [f.replace(planes=(f.planes[0] // 2 + (i >= 15) * 9,)) for i, f in enumerate(pictures)]
+    _, report = routed(runtime, brighter)
+    assert report.misses == 2
+
+
+def test_a_cut_counts_at_once(fake):
+    out, report = routed(fake(["heavy", "clear"]), frames(40, scene=lambda i: i // 20))
+    assert [frame.pattern for frame in out] == ["heavy"] * 20 + ["clear"] * 20
+    assert [i for i, frame in enumerate(out) if frame.cut] == [0, 20]
+    assert (report.cuts, report.switches) == (1, 1)
+
+
+def test_another_pattern_must_lead_for_a_time(fake):
+    limits = Routing(oldest=0.2, recheck=0.2, wait=0.5)
+    out, report = routed(fake(["heavy", "light"]), frames(50), limits=limits)
+    changed = [frame.pattern for frame in out].index("light")
+    assert 5 / 25 + 0.5 <= changed / 25 <= 5 / 25 + 0.5 + 0.2
+    assert report.switches == 1
+
+
+def test_a_flicker_does_not_switch(fake):
+    limits = Routing(oldest=0.2, recheck=0.2, wait=0.5)
+    out, report = routed(fake(["heavy", "light", "heavy", "clear", "heavy", "light"] + ["heavy"] * 20), frames(60), limits=limits)
+    assert {frame.pattern for frame in out} == {"heavy"} and not report.switches
+
+
+def test_a_pan_is_no_cut():
+    cuts = Cuts(Routing())
+    found = [cuts.at(signature(frame.planes[0], 255)) for frame in frames(40, move=12)]
+    assert found == [True] + [False] * 39
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_signature_does_not_depend_on_depth(bits):
+    deep, plain = (signature(next(iter(frames(1, bits=b))).planes[0], (1 << b) - 1) for b in (bits, 8))
+    assert deep.distance(plain) < 1 and abs(deep.energy - plain.energy) < 0.1
+
+
+def test_a_fixed_pattern_needs_no_look(runtime):
+    out, report = routed(runtime, frames(40, scene=lambda i: i // 20), pattern="light")
+    assert {frame.pattern for frame in out} == {"light"} and not runtime.looks and not report.misses
+    assert [i for i, frame in enumerate(out) if frame.cut] == [0, 20]
+
+
+def test_an_unknown_pattern_is_refused(runtime):
+    with pytest.raises(OptionError, match="hail.*light, heavy, downpour"):
+        routed(runtime, frames(1), pattern="hail")
