@@ -65,7 +65,9 @@ def _merge_rgb(frame: Frame, uv: Plane, clean_y: Plane, clean_uv: Plane, mask: N
 
 
 def _ycc(rgb: Plane) -> Plane:
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)  # (H, W, 3): Y, Cr, Cb, full range
+    """RGB (H, W, 3) as Y, Cr, Cb in full range."""
+    ycc: Plane = cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)
+    return ycc
 
 
 def _halve(plane: Plane, across: int, down: int) -> Plane:

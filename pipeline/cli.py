@@ -160,7 +160,7 @@ def _seconds(text: str) -> float:
     parts = [float(part) for part in text.split(":")]
     if len(parts) > 3 or any(part < 0 for part in parts):
         raise ValueError(text)
-    return sum(part * 60**place for place, part in enumerate(reversed(parts)))
+    return sum((part * 60.0**place for place, part in enumerate(reversed(parts))), 0.0)
 
 
 @contextmanager

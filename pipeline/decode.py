@@ -84,7 +84,7 @@ class Source:
         self.container, self.path, self.span, self.report = container, path, span, report
         self.stream = _main_stream(container, path)
         check_size(self.stream.width, self.stream.height, limit, path)
-        self.copied: deque[av.Packet] = deque()
+        self.copied: deque[Packet] = deque()
         self.zero = self._zero()
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
         self._times = Times(self.stream.time_base or Fraction(1, 90000), self.rate)
@@ -144,15 +144,14 @@ class Source:
 
     def _in_span(self, pictures: Iterator[av.VideoFrame], end: Fraction | None, running: set[int]) -> Iterator[av.VideoFrame]:
         for picture in pictures:
-            self._times.repair(picture)
-            time = picture.pts * picture.time_base
+            time = self._times.repair(picture) * self._times.time_base
             if end is not None and time >= end:
                 running.discard(self.stream.index)
                 return
             if time >= self.zero or not self.span.start:
                 yield picture
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator[Packet]:
         try:
             yield from (packet for packet in self.container.demux() if packet.size)
         except av.EOFError:
@@ -160,7 +159,7 @@ class Source:
         except av.FFmpegError as error:
             self.report.note(f"{self.path}: reading ends early: {line(error)}")
 
-    def _aside(self, packet: av.Packet, end: Fraction | None, running: set[int]) -> None:
+    def _aside(self, packet: Packet, end: Fraction | None, running: set[int]) -> None:
         begin = packet.pts if packet.pts is not None else packet.dts
         if begin is None:
             return
@@ -169,7 +168,7 @@ class Source:
         elif not self.span.start or (begin + (packet.duration or 1)) * packet.time_base > self.zero:
             self.copied.append(packet)
 
-    def _pictures_of(self, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
+    def _pictures_of(self, packet: Packet | None) -> Iterator[av.VideoFrame]:
         """What a packet completes; None for what the decoder still holds. Damage is counted, and passed over."""
         self._fed += packet is not None
         try:
@@ -190,7 +189,8 @@ class Source:
             again.seek(last, stream=stream)
             for packet in again.demux(stream):
                 with contextlib.suppress(av.FFmpegError):
-                    yield from (picture for picture in packet.decode() if picture.pts is not None and picture.pts > last)
+                    pictures = cast("list[av.VideoFrame]", packet.decode())
+                    yield from (picture for picture in pictures if picture.pts is not None and picture.pts > last)
 
     def _describe(self, picture: av.VideoFrame) -> Video:
         stream, context = self.stream, self.stream.codec_context
@@ -211,20 +211,18 @@ class Source:
         )  # fmt: skip
 
     def _layout(self, picture: av.VideoFrame) -> Layout:
-        layout = nearest(picture.format)
         if any(component.is_alpha for component in picture.format.components):
             self.report.note(f"{self.path}: not kept: transparency")
-        return layout
+        return nearest(picture.format)
 
     def _frame(self, picture: av.VideoFrame) -> Frame:
         """A frame of the size and layout of the first one."""
         video = self.video
         if (picture.width, picture.height) != (video.width, video.height):
             self.report.note(f"{self.path}: pictures of {picture.width}x{picture.height} are scaled to the first one's {video.width}x{video.height}")
-        pts, duration, time_base = picture.pts, picture.duration, picture.time_base
+        pts, duration = cast(int, picture.pts) - round(self.zero / video.time_base), picture.duration or 0
         picture = convert(picture, video.layout, video.width, video.height)
-        pts -= round(self.zero / time_base)
-        return Frame(planes_of(picture, video.layout), video.layout, pts, time_base, duration or 0, picture=picture)
+        return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=picture)
 
     def _conclude(self) -> None:
         if self.report.damaged:
@@ -243,7 +241,8 @@ class Times:
         self.last: int | None = None
         self.count = self.guessed = self.moved = 0
 
-    def repair(self, picture: av.VideoFrame) -> None:
+    def repair(self, picture: av.VideoFrame) -> int:
+        """Sets the time of the next picture; returns its pts, in ticks of `time_base`."""
         self.count += 1
         if picture.time_base and picture.time_base != self.time_base and picture.pts is not None:
             picture.pts = round(picture.pts * picture.time_base / self.time_base)
@@ -256,6 +255,7 @@ class Times:
             picture.pts = self.last + 1
             self.moved += 1
         self.last = picture.pts
+        return self.last
 
 
 def convert(picture: av.VideoFrame, layout: Layout, width: int, height: int) -> av.VideoFrame:
@@ -311,7 +311,7 @@ def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
 def side_data(picture: av.VideoFrame) -> Iterator[tuple[str, bytes]]:
     """What rides on a frame, by name; nothing where PyAV has no name for one of them (EXIF, in pictures)."""
     with contextlib.suppress(ValueError):
-        for data in cast("Iterable[SideData]", picture.side_data.keys()):  # noqa: SIM118 - not a dict: iteration gives the data
+        for data in cast("Iterable[SideData]", picture.side_data.keys()):
             yield data.type.name, bytes(data)
 
 

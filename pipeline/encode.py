@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from . import codec
-from .decode import Source, Video
+from .decode import Packet, Source, Video
 from .errors import DerainError, WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
 from .report import Report
@@ -58,7 +60,7 @@ class Sink:
             self.tracks.open(before=False)
         self._set_container_options()
 
-    def copy(self, packets: deque[av.Packet]) -> None:
+    def copy(self, packets: deque[Packet]) -> None:
         if self.tracks:
             with self._faults():
                 self.tracks.send(packets)
@@ -75,14 +77,14 @@ class Sink:
                 self._mux(packet)
             self.container.close()
 
-    def _mux(self, packet: av.Packet) -> None:
+    def _mux(self, packet: Packet) -> None:
         packet.stream = self.stream
         self.container.mux_one(packet)
 
     def _add_stream(self, settings: codec.Settings) -> av.VideoStream:
         video = self.video
         with self._faults():
-            stream = self.container.add_stream(self.encoder, rate=video.rate.limit_denominator(1001 * 60))
+            stream = cast("av.VideoStream", self.container.add_stream(self.encoder, rate=video.rate.limit_denominator(1001 * 60)))
         context = stream.codec_context
         context.options = codec.options(self.encoder, settings)
         context.width, context.height, context.pix_fmt = video.width, video.height, self.layout.name
@@ -93,7 +95,7 @@ class Sink:
             context.sample_aspect_ratio = stream.sample_aspect_ratio = video.aspect
         stream.set_display_matrix(video.matrix)
         stream.metadata.update(told(video.metadata))
-        stream.disposition = video.disposition
+        stream.disposition = Disposition(video.disposition)
         return stream
 
     def _set_container_options(self) -> None:

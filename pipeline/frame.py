@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.uint8] | NDArray[np.uint16]
+Plane: TypeAlias = NDArray[Any]
+"""uint8, or uint16 for more than 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,11 @@ class Frame:
 
     @property
     def height(self) -> int:
-        return self.planes[0].shape[0]
+        return int(self.planes[0].shape[0])
 
     @property
     def width(self) -> int:
-        return self.planes[0].shape[1]
+        return int(self.planes[0].shape[1])
 
     @property
     def seconds(self) -> float:
@@ -151,7 +153,7 @@ def picture_of(frame: Frame) -> av.VideoFrame:
 def _view(picture: av.VideoFrame, index: int, layout: Layout) -> Plane:
     plane = picture.planes[index]
     shape = layout.shape(index, picture.height, picture.width)
-    rows = np.frombuffer(plane, layout.dtype).reshape(-1, plane.line_size // np.dtype(layout.dtype).itemsize)
+    rows: Plane = np.frombuffer(memoryview(plane), layout.dtype).reshape(-1, plane.line_size // np.dtype(layout.dtype).itemsize)
     if len(shape) == 3:
         return rows[: shape[0], : shape[1] * 3].reshape(shape)
     return rows[: shape[0], : shape[1]]

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 
-from .decode import LIMIT, Span, Video, check_size, convert
+from .decode import LIMIT, Packet, Span, Video, check_size, convert
 from .encode import stored
 from .errors import OpenError, WriteError, line
-from .frame import LAYOUTS, Frame, Layout, nearest, planes_of, picture_of
+from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
 from .report import Report
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -48,7 +49,7 @@ class PictureSource:
     def __init__(self, path: Path, span: Span, report: Report, limit: int = LIMIT, rate: Fraction = Fraction(25)) -> None:
         self.path, self.report, self.limit = path, report, limit
         self.kind = kind(path)
-        self.copied: deque[av.Packet] = deque()
+        self.copied: deque[Packet] = deque()
         first = int(span.start * rate)
         last = None if span.duration is None else first + max(1, round(span.duration * rate))
         self.paths = _listed(path, self.kind)[first:last]
@@ -102,7 +103,7 @@ class PictureSink:
         if self.kind != "folder" and not _known(ENCODERS[ending]):
             raise WriteError(f"{path}: this FFmpeg has no encoder for {ending}; write .png")
 
-    def copy(self, packets: deque[av.Packet]) -> None:
+    def copy(self, packets: deque[Packet]) -> None:
         if packets:
             self.report.note(f"{self.path}: not kept: sound and everything else beside the pictures")
         packets.clear()
@@ -160,7 +161,7 @@ def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: 
     picture = picture_of(stored(frame, layout, tags))
     if other := ORDER.get(name, {}).get(layout.name):
         picture = picture.reformat(format=other)
-    context = av.CodecContext.create(name, "w")
+    context = cast("av.VideoCodecContext", av.CodecContext.create(name, "w"))
     context.width, context.height, context.pix_fmt = picture.width, picture.height, picture.format.name
     context.time_base, context.options = frame.time_base, OPTIONS.get(name, {})
     return b"".join(bytes(packet) for packet in (*context.encode(picture), *context.encode(None)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import av
 
-from .decode import Source
+from .decode import Packet, Source
 from .report import Report
 
 OWN_KEYS = re.compile(r"(major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_\w+|_statistics_\w+)(-\w+)?$", re.I)
@@ -50,7 +50,7 @@ class Tracks:
             self._chapters()
             self.languages = [stream.metadata.get("language", "und") for stream in self.output.streams]
 
-    def send(self, packets: deque[av.Packet]) -> None:
+    def send(self, packets: deque[Packet]) -> None:
         """Muxes what has come so far, and leaves `packets` empty."""
         while packets:
             packet = packets.popleft()
@@ -103,7 +103,7 @@ def _add(output: av.container.OutputContainer, stream: av.stream.Stream) -> av.s
     return output.add_stream_from_template(stream, opaque=True)
 
 
-def _moved(packet: av.Packet, track: _Track) -> av.Packet:
+def _moved(packet: Packet, track: _Track) -> Packet:
     """The packet on its new stream and clock; what began before the span begins with it."""
     if track.shift:
         early = max(0, track.shift - packet.pts) if packet.pts is not None else 0

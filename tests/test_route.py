@@ -79,5 +79,5 @@ def test_a_fixed_pattern_needs_no_look(runtime):
 
 
 def test_an_unknown_pattern_is_refused(runtime):
-    with pytest.raises(OptionError, match="hail.*light, heavy, downpour"):
+    with pytest.raises(OptionError, match=r"hail.*light, heavy, downpour"):
         routed(runtime, frames(1), pattern="hail")
