@@ -39,16 +39,16 @@ class Routing:
     recheck, oldest: age before which perception does not run again without a cut, and at which it runs in any case.
     margin, wait: by how much of the probability, and for how long, a new pattern must lead.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
-    settle: in so many frames after a cut, above three times `cut`.
+    settle: in so many frames after a cut, above four times `cut`.
     """
 
-    moved: float = 6.0
-    detail: float = 0.2
-    recheck: float = 0.2
+    moved: float = 12.0
+    detail: float = 0.25
+    recheck: float = 0.3
     oldest: float = 2.0
     margin: float = 0.1
     wait: float = 0.4
-    cut: float = 14.0
+    cut: float = 10.0
     jump: float = 3.0
     settle: int = 4
 
@@ -90,7 +90,7 @@ class Cuts:
         last, self.last = self.last, seen
         step = seen.distance(last) if last else float("inf")
         self.since += 1
-        bar = self.limits.cut if self.since > self.limits.settle else 3 * self.limits.cut
+        bar = self.limits.cut if self.since > self.limits.settle else 4 * self.limits.cut
         if step > bar and step > self.limits.jump * self.usual:
             self.usual, self.since = 0.0, 0
             return True
