@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,11 +78,11 @@ def _run_onnx(args: argparse.Namespace) -> int:
     from .runtime.torch_ import module
     from .to_onnx import export
 
-    graphs = [Graph(PERCEPTION)] if PERCEPTION in args.only else []
-    graphs += [graph for dtype in args.dtype for graph in subnets(args.model, dtype) if graph.pattern in args.only]
-    for graph in graphs:
-        frames = _footage(args.frames, graph.dtype, "int8" in args.precision)
-        _say(args.out, export(module(graph, args.weights), graph, args.out, args.precision, frames))
+    for name in args.only:
+        heads = [Graph(PERCEPTION)] if name == PERCEPTION else [Graph(args.model, name, dtype) for dtype in args.dtype]
+        graphs = [replace(head, precision=precision) for head in heads for precision in args.precision]
+        net = module(graphs[0], args.weights)
+        _say(args.out, export(net, graphs, args.out, lambda graph: _footage(args.frames, graph.dtype, graph.precision == "int8")))
     return 0
 
 

@@ -22,11 +22,11 @@ RUNNER = Path(__file__).parent / "edge_runner.py"
 def export(folder: Path, model: str, weights: Path, frames: Sequence[Probe]) -> Iterator[tuple[Graph, Parity]]:
     """Fills `folder`; yields each graph and how close it came to torch. frames: footage for int8's ranges, 8-bit."""
     perceiver = module(Graph(PERCEPTION), weights)
-    yield from to_onnx.export(perceiver, Graph(PERCEPTION), folder, PRECISIONS, frames)
+    yield from to_onnx.export(perceiver, [Graph(PERCEPTION, precision=precision) for precision in PRECISIONS], folder, lambda _: frames)
     for pattern in RAINY:
-        net = module(Graph(model, pattern), weights)
-        yield from to_onnx.export(net, Graph(model, pattern, "u8"), folder, PRECISIONS, frames)
-        yield from to_onnx.export(net, Graph(model, pattern, "i32"), folder, ["fp16"])
+        graphs = [*(Graph(model, pattern, "u8", precision) for precision in PRECISIONS), Graph(model, pattern, "i32", "fp16")]
+        net = module(graphs[0], weights)
+        yield from to_onnx.export(net, graphs, folder, lambda graph: frames if graph.dtype == "u8" else ())
     embeddings = perceiver.text.tolist()  # type: ignore[operator]
     patterns = {name: {"prompts": PROMPTS[name], "embedding": row} for name, row in zip(PATTERNS, embeddings, strict=True)}
     (folder / "patterns.json").write_text(json.dumps(patterns, indent=1) + "\n", encoding="utf-8")

@@ -27,12 +27,11 @@ def read(folder: Path) -> Entries:
     """Entries by file name. GraphError if the folder has no manifest or a damaged one."""
     path = folder / FILE
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["graphs"]
+        return dict(json.loads(path.read_text(encoding="utf-8"))["graphs"])
     except FileNotFoundError:
         raise GraphError(f"{path}: no exported graphs there; make them with 'derain-export onnx --out {folder}'") from None
     except (ValueError, KeyError, TypeError) as error:
         raise GraphError(f"{path}: damaged manifest ({error}); export again with 'derain-export onnx --out {folder}'") from None
-    return dict(entries)
 
 
 def add(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -29,28 +30,31 @@ from .probe import Probe, drawn
 from .runtime.base import Planes
 
 OPSET = 20
+PLANES = ("y", "uv", "near", "clean_y", "clean_uv")
+"""Inputs and outputs whose type is the graph's `dtype`."""
 
 
 def export(
-    net: nn.Module, graph: Graph, folder: Path, precisions: Sequence[str] = ("fp32",), frames: Sequence[Probe] = ()
+    net: nn.Module, graphs: Sequence[Graph], folder: Path, footage: Callable[[Graph], Sequence[Probe]] = lambda graph: ()
 ) -> Iterator[tuple[Graph, Parity]]:
-    """Writes `net`, which has the graph's signature, to `folder` and its manifest; yields each graph and how close it came to torch.
+    """Writes one network in several types and precisions to `folder` and its manifest; yields each graph and its distance from torch.
 
-    frames: footage that int8 takes its ranges from (without it, drawn frames) and that all are compared on, besides drawn frames.
-    ParityError, and nothing written, if a graph computes other pictures than `net`.
+    net: has the signature of the graphs. footage: frames that int8 takes its ranges from (without them, drawn frames) and that
+    every graph is compared on, besides drawn frames. ParityError, and nothing written, if a graph computes other pictures.
     """
-    data = convert(net, graph)
-    for precision in precisions:
-        made = replace(graph, precision=precision)
-        lower = lowered(data, made, frames or probes(graph))
-        found = compare(net, lower, made, [*frames, *(() if precision == "int8" and frames else probes(graph))])
-        parity.demand(found, precision, str(folder / made.file))
-        keep(folder, made, lower, found)
-        yield made, found
+    data = convert(net, graphs[0])
+    for graph in graphs:
+        frames = footage(graph)
+        made = lowered(retyped(data, graph), graph, frames or probes(graph))
+        found = compare(net, made, graph, [*frames, *(() if graph.precision == "int8" and frames else probes(graph))])
+        parity.demand(found, graph.precision, str(folder / graph.file))
+        keep(folder, graph, made, found)
+        yield graph, found
 
 
 def convert(net: nn.Module, graph: Graph) -> bytes:
-    """ONNX bytes of `net` in fp32."""
+    """ONNX bytes of `net` in fp32, for uint8 planes."""
+    graph = replace(graph, dtype=graph.dtype and "u8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # axis names that coincide, and the exporter's own deprecations
         program = torch.onnx.export(
@@ -68,6 +72,23 @@ def convert(net: nn.Module, graph: Graph) -> bytes:
     return bytes(program.model_proto.SerializeToString())
 
 
+def retyped(data: bytes, graph: Graph) -> bytes:
+    """A graph of uint8 planes as one of the planes that `graph` names: inside, all are widened first and narrowed last."""
+    if graph.dtype in ("", "u8"):
+        return data
+    model = onnx.load_from_string(data)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(DTYPES[graph.dtype]))
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name in PLANES:
+            value.type.tensor_type.elem_type = kind
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.output[0] in PLANES:
+            node.attribute[0].i = kind
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
 def lowered(data: bytes, graph: Graph, frames: Sequence[Probe]) -> bytes:
     """The fp32 graph in the precision that `graph` names."""
     if graph.precision == "fp16":
@@ -83,6 +104,7 @@ def compare(net: nn.Module, data: bytes, graph: Graph, frames: Sequence[Probe]) 
     """Distance between `net` and the graph in ONNX Runtime over all frames; of the scores, in units of 1/255."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     pairs: list[tuple[Planes, Planes]] = []
     for frame in frames:

@@ -1,0 +1,329 @@
+"""Every runtime and precision computes the same pictures; exported graphs are compared, listed and refused when they differ."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from derain_video.export import cli, manifest, parity, runtime, to_onnx
+from derain_video.export.errors import ExportError, GraphError, OptionError, ParityError, RuntimeMissing
+from derain_video.export.graph import PERCEPTION, Graph
+from derain_video.export.half import types
+from derain_video.export.probe import drawn, footage
+from derain_video.export.runtime import Runtime, gpu, threads
+from derain_video.export.runtime.torch_ import module
+from derain_video.models import perception, store
+from derain_video.models.spec import FAST, RAINY
+from derain_video.models.subnet import DerainNet
+
+CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of networks that do something: masks open at some pixels, attention not zero. The same for each pattern."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    net = DerainNet(FAST)
+    with torch.no_grad():
+        net.head.weight.normal_(std=0.03)
+        net.head.weight[20:24].mul_(8)
+        net.head.bias[20:24] = -2.8
+        net.attention.out.weight.normal_(std=0.1)
+    for pattern in RAINY:
+        store.save(folder / f"fast_{pattern}.safetensors", net.state_dict(), {})
+    store.save(folder / f"{perception.SMALL}.safetensors", perception.blank().state_dict(), {})
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Frames here are small, and threads that wait for each other on a busy machine are slow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "cores", lambda: 1)
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def converted_once() -> Iterator[None]:
+    """The patterns share weights here, so one conversion by torch.onnx, which takes seconds, serves them all."""
+    convert, known = to_onnx.convert, dict[str, bytes]()
+
+    def once(net: nn.Module, graph: Graph) -> bytes:
+        known[graph.network] = known.get(graph.network) or convert(net, graph)
+        return known[graph.network]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(to_onnx, "convert", once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight frames of 150 x 118 pixels."""
+    path = tmp_path_factory.mktemp("clip") / "rain.mp4"
+    with av.open(str(path), "w") as box:
+        stream = box.add_stream("libx264", rate=10, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 150, 118, "yuv420p"
+        for seed in range(8):
+            luma = drawn(128, 192, seed=seed).y[0, 0, :118, :150]
+            box.mux(stream.encode(av.VideoFrame.from_ndarray(np.repeat(luma[..., None], 3, 2), format="rgb24")))
+        box.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def graphs(weights: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("graphs")
+    common = ["onnx", "--weights", str(weights), "--out", str(folder), "--frames", str(clip)]
+    assert cli.main([*common, "--only", "light", "--precision", "fp32", "fp16", "int8"]) == 0
+    assert cli.main([*common, "--only", PERCEPTION]) == 0
+    return folder
+
+
+def opened(name: str, precision: str, graphs: Path, weights: Path) -> Runtime:
+    """Skips where a runtime is missing, unless DERAIN_TEST_GPU says that a GPU must be there."""
+    try:
+        return runtime.load(name, precision=precision, folder=weights if name == "torch" else graphs)
+    except RuntimeMissing as error:
+        if name == "tensorrt" and os.environ.get("DERAIN_TEST_GPU"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("peak", [255, 1023])
+@pytest.mark.parametrize(("name", "precision"), CASES)
+def test_every_runtime_computes_the_same_picture(name: str, precision: str, peak: int, graphs: Path, weights: Path) -> None:
+    frame = drawn(128, 192, peak, seed=7)
+    planes = (frame.y, frame.uv, frame.near, peak)
+    with opened("torch", "fp32", graphs, weights) as reference, opened(name, precision, graphs, weights) as other:
+        wanted, got = reference.derain("light", *planes), other.derain("light", *planes)
+        again = other.derain("light", *planes)
+    found = parity.between(parity.pictures(wanted, got), peak)
+    assert parity.fits(found, precision), str(found)
+    assert (got.y.dtype, got.uv.dtype, got.mask.dtype) == (frame.y.dtype, frame.uv.dtype, np.uint8)
+    assert (got.y.shape, got.uv.shape, got.mask.shape) == (frame.y.shape, frame.uv.shape, frame.y.shape)
+    untouched = got.mask == 0
+    assert 0.01 < untouched.mean() < 0.99 and np.array_equal(got.y[untouched], frame.y[untouched])
+    assert np.abs(wanted.y.astype(int) - frame.y).max() > peak // 8, "the network did nothing"
+    assert np.array_equal(got.y, again.y) and not np.shares_memory(got.y, again.y) and got.y.flags.writeable
+
+
+@pytest.mark.parametrize("name", runtime.NAMES[1:])
+def test_every_runtime_perceives_the_same(name: str, graphs: Path, weights: Path) -> None:
+    frame = drawn(448, 640, seed=3)
+    with opened("torch", "fp32", graphs, weights) as reference, opened(name, "auto", graphs, weights) as other:
+        for views in (frame.views, frame.views[:2], frame.views[:1]):
+            scores = other.perceive(views)
+            assert scores.shape == (4,) and scores.dtype == np.float32 and scores.sum() == pytest.approx(1, abs=1e-5)
+            assert np.abs(scores - reference.perceive(views)).max() < 1e-4
+
+
+def test_networks_are_built_when_first_used(graphs: Path) -> None:
+    frame = drawn(64, 64)
+    with runtime.load("onnx", folder=graphs) as networks:
+        networks.derain("light", frame.y, frame.uv, frame.near, 255)
+        with pytest.raises(GraphError, match=r"fast_heavy_u8.onnx: no such graph; make it with 'derain-export onnx --model fast"):
+            networks.derain("heavy", frame.y, frame.uv, frame.near, 255)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "count", lambda: 0)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_auto_takes_openvino_on_a_processor_and_says_so(graphs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "derain_video"), runtime.load(folder=graphs) as found:
+        assert found.name == ("openvino" if runtime.installed("openvino") else "onnx")
+    assert f"runtime {found.name}: " in caplog.text
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_auto_passes_over_a_library_that_does_not_load(
+    graphs: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(runtime.NEEDS, "openvino", ("json",))
+    monkeypatch.setitem(sys.modules, "derain_video.export.runtime.openvino_", None)
+    with runtime.load(folder=graphs) as found:
+        assert found.name == "onnx"
+    assert "runtime openvino does not load" in caplog.text and "pip install openvino" in caplog.text
+
+
+def test_with_a_gpu_tensorrt_comes_first_then_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "count", lambda: 1)
+    assert [name for name, _ in runtime.candidates()][:2] == ["tensorrt", "torch"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"name": "cuda"}, OptionError, "runtime 'cuda' is not offered; choose one of auto, tensorrt"),
+        ({"precision": "fp8"}, OptionError, "precision 'fp8' is not offered"),
+        ({"model": "huge"}, OptionError, "model 'huge' is not offered; choose one of fast, quality"),
+        ({"name": "openvino", "precision": "fp16"}, OptionError, "openvino has no precision fp16; it offers fp32, bf16, int8"),
+        ({"threads": -1}, OptionError, "-1 threads"),
+    ],
+)
+def test_what_is_not_offered_is_refused_in_one_line(options: dict[str, Any], error: type[ExportError], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        runtime.load(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_runtime_comes_with_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(runtime.NEEDS, "tensorrt", ("no_such_module",))
+    with pytest.raises(RuntimeMissing, match=r"runtime tensorrt is not installed: pip install 'derain-video\[tensorrt\]'"):
+        runtime.load("tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pattern": "clear"}, "pattern 'clear' has no network"),
+        ({"y": np.zeros((1, 1, 65, 64), np.uint8)}, "pad them with models.planes.pad"),
+        ({"uv": np.zeros((1, 2, 64, 64), np.uint8)}, "pad them with models.planes.pad"),
+        ({"near": np.zeros((1, 4, 64, 64), np.uint16)}, "all are uint8 or all uint16"),
+    ],
+)
+def test_planes_that_do_not_fit_are_refused(change: dict[str, Any], words: str, graphs: Path) -> None:
+    frame = drawn(64, 64)
+    planes = {"pattern": "light", "y": frame.y, "uv": frame.uv, "near": frame.near, "peak": 255, **change}
+    with runtime.load("onnx", folder=graphs) as networks, pytest.raises(ValueError, match=words):
+        networks.derain(**planes)
+
+
+@pytest.mark.parametrize(("cores", "wanted"), [(1, 1), (2, 2), (3, 3), (4, 3), (8, 6), (16, 12), (64, 32)])
+def test_threads_leave_room_for_decoding_and_encoding(cores: int, wanted: int) -> None:
+    assert threads.share(cores) == wanted
+
+
+def test_the_manifest_says_what_each_file_is(graphs: Path) -> None:
+    entries = manifest.read(graphs)
+    assert set(entries) == {path.name for path in graphs.glob("*.onnx")} and len(entries) == 7
+    entry = entries["fast_light_u16_fp16.onnx"]
+    assert (entry["network"], entry["pattern"], entry["dtype"], entry["precision"]) == ("fast", "light", "u16", "fp16")
+    assert entry["spec"]["widths"] == [*FAST.widths] and entry["parity"]["psnr"] >= 50 and entry["commit"]
+    assert all(entry["sha256"] == manifest.sha256((graphs / name).read_bytes()) for name, entry in entries.items())
+    assert not list(graphs.glob("*.tmp"))
+
+
+def test_graphs_have_the_contracts_signature(graphs: Path) -> None:
+    model = onnx.load(graphs / "fast_light_u16.onnx")
+    assert model.opset_import[0].version == to_onnx.OPSET and 9 <= to_onnx.OPSET <= 25
+    kinds = {v.name: onnx.TensorProto.DataType.Name(v.type.tensor_type.elem_type) for v in [*model.graph.input, *model.graph.output]}
+    planes = dict.fromkeys(("y", "uv", "near", "clean_y", "clean_uv"), "UINT16")
+    assert kinds == {**planes, "peak": "FLOAT", "mask": "UINT8"}
+
+
+def test_low_precisions_are_in_the_graph_itself(graphs: Path) -> None:
+    assert types((graphs / "fast_light_u8_fp16.onnx").read_bytes())["float16"] > 20
+    kinds = {node.op_type for node in onnx.load(graphs / "fast_light_u8_int8.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    sizes = [(graphs / f"fast_light_u8{end}.onnx").stat().st_size for end in ("", "_fp16", "_int8")]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_graph_that_differs_from_its_hash_is_refused(graphs: Path, tmp_path: Path) -> None:
+    data = bytearray((graphs / "fast_light_u8.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "fast_light_u8.onnx").write_bytes(data)
+    (tmp_path / manifest.FILE).write_bytes((graphs / manifest.FILE).read_bytes())
+    with pytest.raises(GraphError, match=r"differs from its SHA-256 in manifest.json; export it again with 'derain-export onnx"):
+        manifest.content(tmp_path, Graph("fast", "light", "u8"))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"graphs": 3}'])
+def test_a_damaged_manifest_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / manifest.FILE).write_text(text)
+    with pytest.raises(GraphError, match="damaged manifest"):
+        manifest.read(tmp_path)
+
+
+def test_a_graph_that_computes_something_else_is_not_kept(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = Graph("fast", "light", "u8")
+    data = to_onnx.convert(module(graph, weights), graph)
+    model = onnx.load_from_string(data)
+    (head,) = [tensor for tensor in model.graph.initializer if tensor.name == "net.head.weight"]
+    head.raw_data = bytes(np.frombuffer(head.raw_data, np.float32) * np.float32(1.1))
+    monkeypatch.setattr(to_onnx, "convert", lambda *_: model.SerializeToString())
+    with pytest.raises(ParityError, match=r"fp32 is to keep at most 1; it was not kept"):
+        list(to_onnx.export(module(graph, weights), [graph], tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parity_of_known_errors() -> None:
+    a, b = np.zeros((4, 4), np.uint8), np.full((4, 4), 2, np.uint8)
+    found = parity.between([(a, b), (a, a)], 255)
+    assert (found.most, found.mean) == (2, 1.0) and found.psnr == pytest.approx(10 * np.log10(255**2 / 2))
+    assert parity.between([(a, a)], 255).psnr == parity.EQUAL_DB
+    assert not parity.fits(parity.Parity(2, 0.001, 90.0), "fp32") and parity.fits(parity.Parity(9, 0.5, 50.1), "fp16")
+
+
+@pytest.mark.parametrize("peak", [255, 1023])
+def test_footage_is_read_as_padded_planes(clip: Path, peak: int) -> None:
+    frames = footage(clip, 3, peak)
+    assert len(frames) == 3 and {frame.y.shape for frame in frames} == {(1, 1, 128, 192)}
+    assert frames[0].y.dtype == (np.uint8 if peak == 255 else np.uint16) and peak // 2 < frames[0].y.max() <= peak
+
+
+def test_check_prints_every_runtime_and_precision(
+    graphs: Path, weights: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("derain_video.export.check.RAINY", ("light",))
+    monkeypatch.setattr(cli, "FRAMES", 2)
+    report = tmp_path / "check.json"
+    options = ["check", "--graphs", str(graphs), "--weights", str(weights), "--frames", str(clip), "--json", str(report)]
+    assert cli.main(options) == 0
+    rows = json.loads(report.read_text())
+    assert [(row["runtime"], row["precision"]) for row in rows] == CASES
+    ran = {row["runtime"]: row for row in rows if row["parity"]}
+    assert {"torch", "onnx"} <= set(ran) and all(row["parity"]["psnr"] >= 42 for row in ran.values())
+    out = capsys.readouterr().out
+    assert "onnx      fp16 " in out and out.count("  ok") == sum(bool(row["parity"]) for row in rows)
+
+
+def test_the_edge_folder_runs_alone(weights: Path, clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "edge"
+    assert cli.main(["edge", str(folder), "--weights", str(weights), "--frames", str(clip)]) == 0
+    patterns = json.loads((folder / "patterns.json").read_text())
+    assert [*patterns] == ["clear", *RAINY] and all(len(p["embedding"]) == 128 and p["prompts"] for p in patterns.values())
+    readme = (folder / "README.md").read_text()
+    assert readme.count("trtexec --onnx=") == 4 and all((folder / name).is_file() for name in manifest.read(folder))
+    for options in ([], ["--precision", "int8", "--static"]):
+        clean = tmp_path / "clean.mp4"
+        code = "import sys, runpy; sys.modules['derain_video'] = None; runpy.run_path('run.py', run_name='__main__')"
+        done = subprocess.run([sys.executable, "-c", code, str(clip), str(clean), *options], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        with av.open(str(clean)) as box:
+            assert sum(1 for _ in box.decode(video=0)) == 8
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["onnx", "--weights", "no-such-folder"], "no-such-folder"),
+        (["onnx", "--only", "light", "--weights", "no-such-folder"], "fast_light.safetensors: no weights there"),
+        (["check", "--frames", "no-such-file.mp4"], "no-such-file.mp4: no frames could be read from it"),
+        (["edge", "no-such-folder", "--frames", __file__], "test_runtimes.py: no frames could be read from it"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("derain-export: ") and words in error and error.count("\n") == 1
