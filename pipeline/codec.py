@@ -29,6 +29,9 @@ FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video",
 EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video")
 """Encoders whose halved chroma needs even sizes."""
 
+ORDER = {("ffv1", "rgb24"): "bgr0"}
+"""Where an encoder wants the same values in another order."""
+
 QUIET = {"libx265": {"x265-params": "log-level=none"}}
 os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 takes no option for it
 
@@ -69,12 +72,13 @@ def choose_encoder(video: Video, settings: Settings, supported: set[str], contai
     return name
 
 
-def options(name: str, settings: Settings) -> dict[str, str]:
-    """Encoder options."""
+def options(name: str, settings: Settings, container: str) -> dict[str, str]:
+    """Encoder options. AVI has no room for the time of a frame that is not stored in order of time: no B-frames there."""
     asked = {"crf": f"{settings.crf:g}"} if settings.crf is not None else {}
     if settings.preset:
         asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
-    return {**DEFAULTS.get(name, {}), **QUIET.get(name, {}), **asked}
+    ordered = {"bf": "0"} if container == "avi" else {}
+    return {**DEFAULTS.get(name, {}), **QUIET.get(name, {}), **ordered, **asked}
 
 
 def choose_layout(name: str, video: Video) -> Layout:
@@ -120,7 +124,8 @@ def _fitting(first: str, supported: set[str], bits: int) -> str:
 
 def _offered(name: str) -> list[str]:
     """Layouts of ours that an encoder takes."""
-    return [pixels.name for pixels in av.Codec(name, "w").video_formats or () if pixels.name in LAYOUTS]
+    taken = {pixels.name for pixels in av.Codec(name, "w").video_formats or ()}
+    return [layout for layout in LAYOUTS if ORDER.get((name, layout), layout) in taken]
 
 
 def _encoder(name: str) -> av.Codec | None:

@@ -23,10 +23,7 @@ from .decode import Packet, Source, Video
 from .errors import DerainError, WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
 from .report import Report
-from .tracks import Tracks, told
-
-FRAGMENTED = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
-"""Containers that are written in fragments, so that after a power cut all but the last seconds can be played."""
+from .tracks import FRAGMENTED, Tracks, told
 
 COMMON_KEYS = frozenset(
     "title artist album_artist album comment genre date copyright description synopsis show episode_id network composer grouping "
@@ -86,8 +83,9 @@ class Sink:
         with self._faults():
             stream = cast("av.VideoStream", self.container.add_stream(self.encoder, rate=video.rate.limit_denominator(1001 * 60)))
         context = stream.codec_context
-        context.options = codec.options(self.encoder, settings)
-        context.width, context.height, context.pix_fmt = video.width, video.height, self.layout.name
+        context.options = codec.options(self.encoder, settings, self.container.format.name)
+        context.width, context.height = video.width, video.height
+        context.pix_fmt = codec.ORDER.get((self.encoder, self.layout.name), self.layout.name)
         context.time_base = stream.time_base = video.time_base
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = video.tags
         context.thread_type = "AUTO"
@@ -129,6 +127,8 @@ class Sink:
     def _reason(self, error: Exception) -> str:
         if getattr(error, "errno", None) == errno.ENOSPC:
             return "no room left on the disk; free some, or write elsewhere"
+        if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
+            return f"cannot be written: {line(error)}"
         return f"{self.encoder} or the container refuses this: {line(error)}"
 
 
@@ -219,9 +219,10 @@ def _open(part: Path, path: Path) -> av.container.OutputContainer:
     try:
         container = av.open(str(part), "w")
     except (av.FFmpegError, OSError, ValueError) as error:
-        known = path.suffix and not isinstance(error, ValueError)
-        why = line(error) if known else f"no container has the ending {path.suffix!r}; use .mp4 or .mkv"
-        raise WriteError(f"{path}: cannot be written: {why}") from error
+        why = f"no container has the ending {path.suffix!r}; give .mp4 or .mkv, or name_%04d.png for pictures"
+        raise WriteError(f"{path}: cannot be written: {why if isinstance(error, ValueError) else line(error)}") from error
+    if container.format.no_file:
+        raise WriteError(f"{path}: {container.format.name} is more than one file; give .mp4 or .mkv")
     return container
 
 

@@ -10,12 +10,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.bitstream import BitStreamFilterContext
 
 from .decode import Packet, Source
 from .report import Report
 
-OWN_KEYS = re.compile(r"(major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_\w+|_statistics_\w+)(-\w+)?$", re.I)
+OWN_KEYS = re.compile(r"(software|major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_\w+|_statistics_\w+)(-\w+)?$", re.I)
 """Metadata that a muxer writes itself, or that tells of the bytes which are replaced."""
+
+FRAGMENTED = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
+"""Containers that are written in fragments, so that after a power cut all but the last second can be played."""
 
 KINDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
 
@@ -27,8 +31,11 @@ def told(metadata: dict[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Track:
+    """Where packets of a stream go: by how many ticks earlier, and through which filter."""
+
     stream: av.stream.Stream
     shift: int
+    bare: BitStreamFilterContext | None = None
 
 
 class Tracks:
@@ -55,7 +62,8 @@ class Tracks:
         while packets:
             packet = packets.popleft()
             if track := self._tracks.get(packet.stream_index):
-                self.output.mux_one(_moved(packet, track))
+                for one in track.bare.filter(packet) if track.bare else (packet,):
+                    self.output.mux_one(_moved(one, track))
 
     def check(self, path: Path) -> None:
         """Says what the finished file does not tell: muxers drop tags that they have no place for, and say nothing."""
@@ -81,7 +89,13 @@ class Tracks:
         added.metadata.update(told(stream.metadata))
         added.disposition = stream.disposition
         if stream.time_base:
-            self._tracks[stream.index] = _Track(added, round(self.source.zero / stream.time_base))
+            bare = BitStreamFilterContext("aac_adtstoasc", stream) if self._needs_bare_aac(stream) else None
+            self._tracks[stream.index] = _Track(added, round(self.source.zero / stream.time_base), bare)
+
+    def _needs_bare_aac(self, stream: av.stream.Stream) -> bool:
+        """AAC from MPEG-TS wears a header on every packet, which MP4 tells once for all; FFmpeg does not see to it in fragments."""
+        context = stream.codec_context
+        return self.output.format.name in FRAGMENTED and context is not None and context.name == "aac" and not context.extradata
 
     def _chapters(self) -> None:
         chapters = self.source.container.chapters()

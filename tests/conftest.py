@@ -51,7 +51,8 @@ def picture(clip: Clip, number: int) -> av.VideoFrame:
     for i, plane in enumerate(frame.planes):
         rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // np.dtype(dtype).itemsize)
         if frame.format.is_rgb:
-            rows[:, : clip.width * 3] = luma(clip.width, rows.shape[0], number, bits).repeat(3, 1)
+            each = plane.line_size // plane.width  # bytes a pixel
+            rows[:, : clip.width * each] = luma(clip.width, rows.shape[0], number, bits).repeat(each, 1)
         elif i == 0:
             rows[: clip.height, : clip.width] = luma(clip.width, clip.height, number, bits) + clip.scene(number)
         else:

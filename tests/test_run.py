@@ -260,3 +260,27 @@ def test_a_full_disk_is_one_line(clip, runtime, tmp_path):
     with pytest.raises(WriteError, match="no room left"):
         go(source, runtime, "out.mkv")
     assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.parametrize("ending", [".ts", ".mkv", ".mp4"])
+def test_sound_from_a_transport_stream(clip, runtime, look, ending):
+    source = clip("in.ts", sound=True)
+    seen, given = look(go(source, runtime, "out" + ending)[0]), look(source)
+    assert len(seen.packets[0][1]) == len(given.packets[0][1]) > 30
+    header = 0 if ending == ".ts" else 7  # ADTS, which other containers tell once
+    assert [data for data, _ in seen.packets[0][1]] == [data[header:] for data, _ in given.packets[0][1]]
+    apart = [given.packets[0][1][i][1] - seen.packets[0][1][i][1] for i in range(30)]
+    assert max(apart) - min(apart) < 0.002 and abs(apart[0] - float(given.times[0] - seen.times[0])) < 0.002
+
+
+def test_rgb_video_is_kept_without_loss(clip, runtime, look):
+    source = clip("in.mkv", codec="ffv1", pixels="bgr0")
+    out, report = go(source, runtime, "out.mkv")
+    assert not report.notes and look(out).pictures[0].format.name == "bgr0"
+    a, b = (look(path).pictures[2].to_ndarray(format="rgb24").astype(int) for path in (source, out))
+    assert np.array_equal(a[:, 48:], b[:, 48:]) and (a[:, :48] != b[:, :48]).all(-1).mean() > 0.9
+
+
+def test_what_is_more_than_a_file_is_refused(clip, runtime):
+    with pytest.raises(WriteError, match="more than one file"):
+        go(clip(), runtime, "out.m3u8")
