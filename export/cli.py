@@ -68,6 +68,8 @@ def _onnx(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=manifest.GRAPHS, metavar="DIR", help="folder (default: the package's own)")
     parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=["fp32"], help="default: fp32")
     parser.add_argument("--dtype", choices=tuple(DTYPES), nargs="+", default=["u8", "u16"], help="type of the planes; default: u8 u16")
+    parser.add_argument("--clip", metavar="NAME", help="perceive with this model of open_clip, e.g. ViT-B-32 (default: the one that ships)")
+    parser.add_argument("--pretrained", metavar="TAG", help="its pretrained tag or checkpoint file, e.g. openai")
     every = (PERCEPTION, *RAINY)
     parser.add_argument("--only", choices=every, nargs="+", default=every, metavar="NETWORK", help=f"some of {', '.join(every)}")
     parser.set_defaults(run=_run_onnx)
@@ -75,13 +77,15 @@ def _onnx(parser: argparse.ArgumentParser) -> None:
 
 def _run_onnx(args: argparse.Namespace) -> int:
     _need("torch", "open_clip", "onnx", "onnxscript", "safetensors")
+    from ..models.perception import perceiver
     from .runtime.torch_ import module
     from .to_onnx import export
 
     for name in args.only:
         heads = [Graph(PERCEPTION)] if name == PERCEPTION else [Graph(args.model, name, dtype) for dtype in args.dtype]
         graphs = [replace(head, precision=precision) for head in heads for precision in args.precision]
-        net = module(graphs[0], args.weights)
+        other = name == PERCEPTION and args.clip
+        net = perceiver(args.clip, args.pretrained) if other else module(graphs[0], args.weights)
         _say(args.out, export(net, graphs, args.out, lambda graph: _footage(args.frames, graph.dtype, graph.precision == "int8")))
     return 0
 

@@ -45,7 +45,9 @@ class OpenVino:
         """Models free themselves."""
 
     def _config(self, hint: str) -> dict[str, Any]:
-        return {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": self._threads}
+        """Threads are not pinned: they share the cores with decoding and encoding."""
+        threads = {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
+        return {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **threads}
 
 
 def _perceiver(request: Any) -> Network:

@@ -27,13 +27,14 @@ from . import gpu
 from .base import Network
 from .captured import Captured, signature
 
+DEVICE = "cuda"
 TYPES = {trt.DataType.FLOAT: torch.float32, trt.DataType.INT32: torch.int32, trt.DataType.UINT8: torch.uint8}
 
 
 class TensorRt:
     """Backend over the ONNX files in `folder`; the engines are kept in the user's cache folder."""
 
-    name, device = "tensorrt", "cuda"
+    name, device = "tensorrt", DEVICE
 
     def __init__(self, folder: Path | None, precision: str, threads: int) -> None:
         if not torch.cuda.is_available():
@@ -105,7 +106,7 @@ class _Bound:
 
     def _buffer(self, name: str) -> Tensor:
         shape, kind = tuple(self._context.get_tensor_shape(name)), TYPES[self._engine.get_tensor_dtype(name)]
-        buffer = torch.empty(shape, dtype=kind, device="cuda")
+        buffer = torch.empty(shape, dtype=kind, device=DEVICE)
         self._context.set_tensor_address(name, buffer.data_ptr())
         return buffer
 
