@@ -61,7 +61,8 @@ def _merge_rgb(frame: Frame, uv: Plane, clean_y: Plane, clean_uv: Plane, mask: N
     db, dr = (_enlarge(c, frame.height, frame.width, 1, 1) for c in half)
     change = np.stack([dy + 1.402 * dr, dy - 0.344136 * db - 0.714136 * dr, dy + 1.772 * db], axis=-1)
     change[mask == 0] = 0
-    return np.clip(np.rint(rgb + change), 0, frame.layout.peak).astype(rgb.dtype)
+    clean: Plane = np.clip(np.rint(rgb + change), 0, frame.layout.peak).astype(rgb.dtype)
+    return clean
 
 
 def _ycc(rgb: Plane) -> Plane:

@@ -84,7 +84,8 @@ class PictureSource:
         except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
             if isinstance(error, OpenError):
                 raise
-            raise OpenError(f"{path}: {'not a picture, or damaged' if path.exists() else 'no such file'}") from error
+            why = f"not a picture, or damaged, or larger than {self.limit} pixels (--max-pixels)" if path.exists() else "no such file"
+            raise OpenError(f"{path}: {why}") from error
         if picture.rotation:
             self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
         if any(component.is_alpha for component in picture.format.components):

@@ -15,7 +15,9 @@ from av.bitstream import BitStreamFilterContext
 from .decode import Packet, Source
 from .report import Report
 
-OWN_KEYS = re.compile(r"(software|major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_\w+|_statistics_\w+)(-\w+)?$", re.I)
+OWN_KEYS = re.compile(
+    r"(software|major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_\w+|_statistics_\w+)(-\w+)?$", re.I
+)
 """Metadata that a muxer writes itself, or that tells of the bytes which are replaced."""
 
 FRAGMENTED = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
