@@ -6,6 +6,7 @@ the difference between the two is the steady pace, which start-up does not blur.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -76,7 +77,7 @@ class Speed:
 
 
 def process(*arguments: str) -> Run:
-    """Runs `derain-video` with arguments. RuntimeError, with its own line, if it fails."""
+    """Runs `derain-video` with arguments. OSError, with its own line, if it fails."""
     start = time.perf_counter()
     child = subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert child.stderr
@@ -91,8 +92,6 @@ def _ended(child: subprocess.Popen[str]) -> tuple[int, float, float | None]:
     """Exit status, CPU seconds and peak memory in MiB of a child."""
     if sys.platform == "win32":
         return child.wait(), 0.0, None
-    import os
-
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     unit = 2**20 if sys.platform == "darwin" else 2**10
