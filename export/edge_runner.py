@@ -22,7 +22,8 @@ HERE, SIDE, EVERY = Path(__file__).parent, 224, 30  # the pattern is perceived a
 @cache
 def session(name: str, precision: str) -> onnxruntime.InferenceSession:
     path = next(HERE.glob(f"{name}{'' if precision == 'fp32' else '_' + precision}.onnx"))
-    return onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+    usable = [name for name in onnxruntime.get_available_providers() if name.startswith(("CUDA", "CPU"))]
+    return onnxruntime.InferenceSession(str(path), providers=usable)
 
 
 def pattern(frame: av.VideoFrame, precision: str) -> str:

@@ -166,7 +166,9 @@ def keep(folder: Path, graph: Graph, data: bytes, found: Parity) -> None:
 
 def commit() -> str:
     """The commit of this checkout, with a plus where files differ from it; "unknown" outside a checkout."""
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
+    if not (here / ".git").exists():
+        return "unknown"
     try:
         done = subprocess.run(["git", "describe", "--always", "--dirty=+", "--abbrev=12"], cwd=here, capture_output=True, text=True)
     except OSError:
