@@ -295,7 +295,7 @@ def _main_stream(container: av.container.InputContainer, path: Path) -> av.Video
     return usable[0]
 
 
-def check_size(width: int, height: int, limit: int, path: Path) -> None:
+def check_size(width: int, height: int, limit: int, path: object) -> None:
     if limit and width * height > limit:
         raise OpenError(f"{path}: {width}x{height} is more than {limit} pixels; raise --max-pixels if the file is to be trusted")
 

@@ -81,10 +81,10 @@ class Report:
         cache = f"; cache {self.hits} of {looked} hits, {self.switches} switches" if looked else ""
         return f"{self.frames} frames in {wall:.1f} s, {self.frames / wall:.1f} fps; {shares}{cache}; {patterns or 'no frames'}"
 
-    def save(self, path: Path) -> None:
-        """Writes everything as JSON."""
+    def told(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
         wall = self.wall
-        told = {
+        return {
             **self.facts,
             "frames": self.frames,
             "wall_seconds": round(wall, 3),
@@ -97,7 +97,10 @@ class Report:
             "interrupted": self.interrupted,
             "notes": self.notes,
         }
+
+    def save(self, path: Path) -> None:
+        """Writes everything as JSON."""
         try:
-            path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(self.told(), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise WriteError(f"{path}: the report cannot be written: {line(error)}") from error
