@@ -91,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Interrupted as error:
             log.error("%s", error)
             return stop.code
-        except FAULTS as error:
-            log.error("%s", error)
+        except (*FAULTS, OSError) as error:
+            log.error("%s", " ".join(str(error).split()))
             return 2
         except KeyboardInterrupt:
             log.error("stopped at once; nothing was left")
@@ -167,11 +167,13 @@ def _seconds(text: str) -> float:
 def _logging(args: argparse.Namespace) -> Iterator[None]:
     handler = Lines()
     log.addHandler(handler)
+    log.propagate = False  # libraries that set up the root logger would say every line twice
     log.setLevel(logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO)
     try:
         yield
     finally:
         log.removeHandler(handler)
+        log.propagate = True
 
 
 class Stop(threading.Event):

@@ -20,7 +20,7 @@ from av.stream import Disposition
 
 from . import codec
 from .decode import Packet, Source, Video
-from .errors import DerainError, WriteError, line
+from .errors import WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
 from .report import Report
 from .tracks import FRAGMENTED, Tracks, told
@@ -201,18 +201,25 @@ def _supported(container: av.container.OutputContainer) -> set[str]:
 def open_sink(path: Path, video: Video, settings: codec.Settings, report: Report, source: Source | None = None) -> Iterator[Sink]:
     """A video file. Under its own name it appears when the `with` is left without an error, and not otherwise."""
     part = path.with_name(f"{path.stem}.part{path.suffix}")
-    with _removed_on_error(part):
-        container = _open(part, path)
-        try:
+    container = _open(part, path)
+    try:
+        with contextlib.closing(container):
             sink = Sink(container, path, video, settings, report, source)
             yield sink
             sink.finish()
-        finally:
-            with contextlib.suppress(av.FFmpegError):
-                container.close()
         if sink.tracks:
             sink.tracks.check(part)
+        _rename(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _rename(part: Path, path: Path) -> None:
+    try:
         os.replace(part, path)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be replaced: {line(error)}") from error
 
 
 def _open(part: Path, path: Path) -> av.container.OutputContainer:
@@ -224,17 +231,3 @@ def _open(part: Path, path: Path) -> av.container.OutputContainer:
     if container.format.no_file:
         raise WriteError(f"{path}: {container.format.name} is more than one file; give .mp4 or .mkv")
     return container
-
-
-@contextmanager
-def _removed_on_error(part: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, DerainError):
-            raise
-        raise WriteError(f"{part}: {line(error)}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -121,9 +121,12 @@ class PictureSink:
 
     def finish(self) -> None:
         folder = self.path if self.kind == "folder" else self.path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in self.written:
-            os.replace(self.part / name, folder / name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in self.written:
+                os.replace(self.part / name, folder / name)
+        except OSError as error:
+            raise WriteError(f"{self.path}: {line(error)}") from error
 
     def _name(self, frame: Frame) -> str:
         if self.kind == "picture":
@@ -146,8 +149,6 @@ def open_pictures(path: Path, like: str, video: Video, report: Report) -> Iterat
         sink = PictureSink(path, like, video, part, report)
         yield sink
         sink.finish()
-    except OSError as error:
-        raise (error if isinstance(error, (OpenError, WriteError)) else WriteError(f"{path}: {line(error)}")) from error
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(part)

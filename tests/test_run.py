@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from derain_video.export.errors import GraphError
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.decode import Span
 from derain_video.pipeline.errors import DerainError, OpenError, OptionError, WriteError
@@ -284,3 +285,15 @@ def test_rgb_video_is_kept_without_loss(clip, runtime, look):
 def test_what_is_more_than_a_file_is_refused(clip, runtime):
     with pytest.raises(WriteError, match="more than one file"):
         go(clip(), runtime, "out.m3u8")
+
+
+def test_a_fault_of_the_runtime_keeps_its_name(clip, fake):
+    class Broken(fake):
+        def perceive(self, views):
+            raise GraphError("no graphs there")
+
+    source = clip()
+    for target in ("out.mp4", "out_%d.png"):
+        with pytest.raises(GraphError, match=r"^no graphs there$"):
+            go(source, Broken(), target)
+    assert os.listdir(source.parent) == ["in.mp4"]

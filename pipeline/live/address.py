@@ -1,0 +1,117 @@
+"""Where live video comes from and goes to: URLs, devices, `-`, recordings. As text they never show credentials."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "http", "https")
+
+RTMP_KEY = re.compile(r"(rtmps?://[^\s/]+/[^\s/]+/)[^\s'\"?]+")
+USER = re.compile(r"(\w+://)[^\s/@]*@")
+QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+")
+
+SILENCE = 3.0
+"""Seconds after which a peer that says nothing is taken for gone."""
+
+MICRO = str(round(SILENCE * 1e6))
+
+FORMATS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv", "udp": "mpegts", "tcp": "mpegts", "-": "mpegts", "hls": "hls"}
+"""Scheme of an output -> FFmpeg's container. Recordings go by their ending."""
+
+SOUND = {
+    "rtsp": {"aac", "opus", "libopus", "pcm_alaw", "pcm_mulaw", "mp3", "mp3float", "ac3", "g722", "adpcm_g722", "vorbis"},
+    "mpegts": {"aac", "mp2", "mp3", "mp3float", "mp2float", "ac3", "eac3", "opus", "libopus"},
+    "hls": {"aac", "mp3", "mp3float", "ac3", "eac3"},
+    "flv": {"aac", "mp3", "mp3float"},
+}
+"""Sound that a container carries to players. Others are asked of FFmpeg."""
+
+
+def redacted(text: str) -> str:
+    """The text with user names, passwords, queries and RTMP stream keys of its URLs replaced by dots."""
+    return RTMP_KEY.sub(r"\1...", QUERY.sub(r"\1...", USER.sub(r"\1...@", text)))
+
+
+@dataclass(frozen=True)
+class Address:
+    """One input or output. `str` of it may be shown to anybody; `url` may not."""
+
+    url: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return redacted(self.url)
+
+    @property
+    def scheme(self) -> str:
+        """A scheme, or `-`, `device`, `hls` for a playlist file, `file`."""
+        if self.url == "-":
+            return "-"
+        head = self.url.partition("://")[0].lower()
+        if head in SCHEMES and "://" in self.url:
+            return head
+        if self.url.startswith("/dev/video"):
+            return "device"
+        return "hls" if self.url.endswith(".m3u8") else "file"
+
+    @property
+    def live(self) -> bool:
+        """Whether only the live pipeline can deal with it."""
+        return self.scheme not in ("hls", "file")
+
+    @property
+    def finite(self) -> bool:
+        """Whether its end is an end, not a disconnect."""
+        return self.scheme in ("-", "file")
+
+    @property
+    def format(self) -> str:
+        """FFmpeg's container for an output; empty: by the ending."""
+        return FORMATS.get(self.scheme, "")
+
+    def secret(self) -> bool:
+        return str(self) != self.url
+
+    def to_open(self) -> str:
+        """What FFmpeg opens as an input."""
+        return "pipe:0" if self.scheme == "-" else self.url
+
+    def read_options(self, transport: str, limit: int) -> dict[str, str]:
+        """Low delay, and an end to waiting. transport: tcp or udp, for RTSP."""
+        options = {"max_pixels": str(limit)} if limit else {}
+        if self.scheme in ("rtsp", "rtsps"):
+            small = {"analyzeduration": "200000", "probesize": "200000", "fflags": "nobuffer"}
+            return {**options, **small, "rtsp_transport": transport, "timeout": MICRO}
+        if self.scheme == "device":
+            return options
+        if self.scheme == "udp":
+            options |= {"timeout": MICRO, "overrun_nonfatal": "1", "fifo_size": "50000"}
+        elif self.live and self.scheme != "-":
+            options |= {"rw_timeout": MICRO}
+        return {**options, "analyzeduration": "1000000", "probesize": "1000000"}
+
+    def write_options(self) -> dict[str, str]:
+        return {"flush_packets": "1", "max_interleave_delta": "100000", **WRITE.get(self.scheme, {})}
+
+
+WRITE = {
+    "rtsp": {"rtsp_transport": "tcp", "timeout": MICRO},
+    "rtsps": {"rtsp_transport": "tcp", "timeout": MICRO},
+    "rtmp": {"flvflags": "no_duration_filesize", "rw_timeout": MICRO},
+    "rtmps": {"flvflags": "no_duration_filesize", "rw_timeout": MICRO},
+    "hls": {"hls_time": "2", "hls_list_size": "6", "hls_flags": "delete_segments+independent_segments+temp_file"},
+    "udp": {"pat_period": "0.5", "muxdelay": "0", "muxpreload": "0"},
+}
+
+
+def is_live(words: list[str]) -> bool:
+    """Whether a command line asks for the live pipeline: some word is `-`, a URL or a device."""
+    return any(Address(word).live for word in words)
+
+
+def segment_name(pattern: Path) -> str:
+    """The strftime pattern of a recording's files: the one given, or the time put before the ending."""
+    if "%" in pattern.name:
+        return str(pattern)
+    return str(pattern.with_name(f"{pattern.stem}_%Y%m%d-%H%M%S{pattern.suffix}"))

@@ -1,0 +1,76 @@
+"""Time for live video: stamps that only grow, whatever the camera's clock does, and delays between attempts."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from fractions import Fraction
+
+TICK = Fraction(1, 90000)
+"""Time base of every live output."""
+
+JUMP = 5.0
+"""Seconds by which a camera's clock may run ahead of ours between two frames before it counts as a new clock."""
+
+
+class Timeline:
+    """Maps the clocks of successive connections onto one that starts at 0 and never stands or goes back. In ticks of TICK."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._start: float | None = None
+        self._offset: float | None = None
+        self._last, self._when, self._heard = -1, 0.0, -1
+
+    def reset(self) -> None:
+        """A new connection: its first picture is put at the time that has gone by."""
+        self._offset = None
+
+    def picture(self, seconds: float | None) -> int:
+        """Stamp of the next picture. seconds: its time on the connection's clock, None if it has none."""
+        now = self._now()
+        self._start = now if self._start is None else self._start
+        spent = now - self._start
+        if seconds is None:
+            stamp = self._ticks(spent)
+        else:
+            if self._offset is None or self._jumps(seconds + self._offset, now):
+                self._offset = max(spent, float((self._last + 1) * TICK)) - seconds
+            stamp = self._ticks(seconds + self._offset)
+        self._last, self._when = max(stamp, self._last + 1), now
+        return self._last
+
+    def sound(self, seconds: float) -> int | None:
+        """Stamp of a packet of sound; None while no picture has set the clock, and for what comes too late."""
+        if self._offset is None:
+            return None
+        stamp = self._ticks(seconds + self._offset)
+        if stamp <= self._heard or stamp < 0:
+            return None
+        self._heard = stamp
+        return stamp
+
+    def _jumps(self, at: float, now: float) -> bool:
+        step = at - float(self._last * TICK)
+        return step < -0.5 or step > now - self._when + JUMP
+
+    @staticmethod
+    def _ticks(seconds: float) -> int:
+        return round(seconds / float(TICK))
+
+
+class Backoff:
+    """Seconds to wait before the next attempt: doubling from `first` to `most`, each spread by half, so that many do not come at once."""
+
+    def __init__(self, first: float = 0.5, most: float = 30.0, spread: Callable[[], float] = random.random) -> None:
+        self.first, self.most, self._spread = first, most, spread
+        self.failures = 0
+
+    def next(self) -> float:
+        delay = min(self.most, self.first * 2.0 ** min(self.failures, 16))
+        self.failures += 1
+        return delay * (0.5 + self._spread())
+
+    def reset(self) -> None:
+        self.failures = 0

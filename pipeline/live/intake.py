@@ -1,0 +1,199 @@
+"""The camera's side: a thread that reads one input for ever, and connects again whenever it goes away."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+
+from ..decode import Packet, Video, check_size, convert, nearest
+from ..errors import DerainError, OpenError, line
+from ..frame import LAYOUTS, Frame, planes_of
+from .address import SILENCE, Address, redacted
+from .clock import TICK, Backoff, Timeline
+from .mailbox import Mailbox
+from .programme import Piece, Sound
+from .state import LiveReport
+
+NEWEST, KEPT = 2, 8
+"""Frames that wait for the networks: newest wins, or each is kept."""
+
+SOUND_HELD = 500
+"""Packets of sound that wait for their pictures, at most; about ten seconds."""
+
+HEALTHY = 10.0
+"""Seconds of pictures after which a connection counts as good, and the next fault is tried again at once."""
+
+log = logging.getLogger("derain_video")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A frame with what an encoder must know of it. at: when it came, seconds of time.monotonic(). session: number of its connection."""
+
+    frame: Frame
+    video: Video
+    sound: Sound | None
+    at: float
+    session: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read. transport: tcp or udp, for RTSP. wait: keep each frame. attempts: failures in a row to give up after, 0 for never."""
+
+    transport: str = "tcp"
+    wait: bool = False
+    attempts: int = 0
+    limit: int = 0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Ended(DerainError):
+    """The input gave no more, and is not to be tried again."""
+
+
+class Intake:
+    """Frames in `frames`, newest first to stay; sound in `sound`. Use it in a `with`."""
+
+    def __init__(self, address: Address, reading: Reading, report: LiveReport) -> None:
+        self.address, self.reading, self.report = address, reading, report
+        wait = reading.wait or address.finite
+        self.frames: Mailbox[Arrival] = Mailbox(KEPT if wait else NEWEST, wait)
+        self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
+        self.fault: Exception | None = None
+        self._timeline, self._session = Timeline(), 0
+        self._halt = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="derain-intake", daemon=True)
+
+    def __enter__(self) -> Intake:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.halt()
+
+    def halt(self) -> None:
+        self._halt.set()
+        self.frames.close()
+
+    def join(self, timeout: float) -> bool:
+        """Whether the thread has gone."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._halt.is_set():
+                self._connect()
+        except Exception as error:  # every fault is raised in the thread that waits for frames
+            self.fault = error
+        self.frames.close()
+
+    def _connect(self) -> None:
+        """One connection from its opening to its end, and the wait before the next."""
+        begin, why = time.monotonic(), "the stream ended"
+        try:
+            with self._open() as container:
+                self._read(container)
+        except (av.FFmpegError, OpenError, OSError, ValueError) as error:
+            why = redacted(line(error))
+        if self._halt.is_set():
+            return
+        if time.monotonic() - begin > HEALTHY:
+            self.reading.backoff.reset()
+        self._give_up(why)
+        delay = self.reading.backoff.next()
+        self.report.reconnects += 1
+        self.report.input_up = False
+        log.warning("%s: %s; trying again in %.1f s", self.address, why, delay)
+        self._halt.wait(delay)
+
+    def _give_up(self, why: str) -> None:
+        if self.address.finite:
+            raise Ended(f"{self.address}: {why}")
+        if self.reading.attempts and self.reading.backoff.failures >= self.reading.attempts:
+            raise Ended(f"{self.address}: {why}; gave up after {self.reading.attempts} attempts in a row, --attempts")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[av.container.InputContainer]:
+        options = self.address.read_options(self.reading.transport, self.reading.limit)
+        form = "v4l2" if self.address.scheme == "device" else None
+        with av.open(self.address.to_open(), format=form, options=options, timeout=(2 * SILENCE, SILENCE), metadata_errors="replace") as container:
+            yield container
+
+    def _read(self, container: av.container.InputContainer) -> None:
+        streams = [s for s in container.streams.video if s.codec_context is not None]
+        if not streams:
+            raise OpenError("there is no video that can be decoded in it")
+        video, sounds = streams[0], [s for s in container.streams.audio if s.codec_context is not None][:1]
+        sound = Sound(sounds[0]) if sounds else None
+        video.thread_type = "SLICE"  # frame threads would hold frames back
+        self._timeline.reset()
+        first = True
+        for packet in container.demux([video, *sounds]):
+            if self._halt.is_set():
+                return
+            if packet.stream_index != video.index:
+                self._hear(packet)
+                continue
+            for picture in self._decoded(packet):
+                if first:
+                    self._welcome(picture)
+                self._see(picture, video, sound)
+                first = False
+
+    def _decoded(self, packet: Packet) -> list[av.VideoFrame]:
+        try:
+            with self.report.clock("decode"):
+                return list(packet.decode())
+        except av.EOFError:
+            return []
+        except av.FFmpegError as error:
+            self.report.damaged += 1
+            log.debug("%s: a packet cannot be decoded: %s", self.address, line(error))
+            return []
+
+    def _see(self, picture: av.VideoFrame, stream: av.VideoStream, sound: Sound | None) -> None:
+        at = time.monotonic()
+        video = describe(picture, stream)
+        seconds = None if picture.pts is None or not picture.time_base else float(picture.pts * picture.time_base)
+        stamp = self._timeline.picture(seconds)
+        picture = convert(picture, video.layout, video.width, video.height)
+        duration = round(1 / (video.rate * TICK))
+        frame = Frame(planes_of(picture, video.layout), video.layout, stamp, TICK, duration, picture=picture)
+        self.report.arrived += 1
+        self.frames.put(Arrival(frame, video, sound, at, self._session))
+        self.report.dropped = self.frames.dropped
+
+    def _welcome(self, picture: av.VideoFrame) -> None:
+        check_size(picture.width, picture.height, self.reading.limit, self.address)
+        self.report.input_up = True
+        self._session += 1
+        log.info("%s: connected, %dx%d %s", self.address, picture.width, picture.height, picture.format.name)
+
+    def _hear(self, packet: Packet) -> None:
+        if packet.pts is None or not packet.size or not packet.time_base:
+            return
+        stamp = self._timeline.sound(float(packet.pts * packet.time_base))
+        if stamp is not None:
+            duration = round((packet.duration or 0) * packet.time_base / TICK)
+            self.sound.append(Piece(False, bytes(packet), stamp, duration, True, time.monotonic()))
+
+
+def describe(picture: av.VideoFrame, stream: av.VideoStream) -> Video:
+    """The picture as the outputs will have it: 4:2:0 with 8 bits and even sides, which every player takes."""
+    rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+    tags = (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc))
+    name = picture.format.name if picture.format.name in ("yuv420p", "yuvj420p") else "yuv420p"
+    if nearest(picture.format).rgb:
+        tags = (1, 1, 1, 1)
+    width, height = max(2, picture.width & ~1), max(2, picture.height & ~1)
+    return Video(width, height, LAYOUTS[name], TICK, rate if 1 <= rate <= 240 else Fraction(25), tags=tags, aspect=stream.sample_aspect_ratio)

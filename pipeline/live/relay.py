@@ -1,0 +1,145 @@
+"""The process behind one output: NUT on stdin, copied to a server, a playlist, recordings or stdout.
+
+A process of its own, since FFmpeg's outputs may hang in connecting, and Python's lock with them; this one can be killed.
+Told by the environment, which others cannot see: a URL with a password on a command line would show in `ps`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+
+from .address import SOUND, Address, redacted, segment_name
+
+VARIABLE = "DERAIN_RELAY"
+
+FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "flush_packets": "1", "frag_duration": "1000000"}
+
+FIRST = {"analyzeduration": "100000", "probesize": "65536", "fpsprobesize": "0"}
+"""The parent tells everything in the header: look no further."""
+
+
+class Writer(Protocol):
+    def mux(self, packet: av.Packet[Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def say(word: str, text: object = "") -> None:
+    """A line for the parent: `open`, `note ...` or `error ...`."""
+    print(word, " ".join(redacted(str(text)).split()), file=sys.stderr, flush=True)
+
+
+class Push:
+    """One output container, for as long as the programme lasts. start: pts in ticks of a stream that becomes 0."""
+
+    def __init__(self, name: str, form: str, options: dict[str, str], streams: Sequence[av.stream.Stream]) -> None:
+        self.container = av.open(name, "w", format=form or None, container_options=options)
+        self.streams = {stream.index: added for stream in streams if (added := self._add(stream))}
+        self.container.start_encoding()
+
+    def mux(self, packet: av.Packet[Any]) -> None:
+        if stream := self.streams.get(packet.stream_index):
+            packet.stream = stream
+            self.container.mux_one(packet)
+
+    def close(self) -> None:
+        self.container.close()
+
+    def _add(self, stream: av.stream.Stream) -> av.stream.Stream | None:
+        form, name = self.container.format.name, stream.codec_context.name
+        try:
+            if stream.type == "audio" and name not in SOUND.get(form, {name}):
+                raise ValueError(name)
+            return self.container.add_stream_from_template(stream, opaque=True)
+        except ValueError:
+            say("note", f"not kept: sound: {form} cannot hold {name}")
+            return None
+
+
+class Recording:
+    """Files of `seconds` each, that begin with a key frame and at time 0; a crash leaves the last one playable."""
+
+    def __init__(self, pattern: str, seconds: float, streams: Sequence[av.stream.Stream]) -> None:
+        self.pattern, self.seconds, self.streams = pattern, seconds, streams
+        self.push: Push | None = None
+        self.begin = 0.0
+
+    def mux(self, packet: av.Packet[Any]) -> None:
+        video = self.streams[packet.stream_index].type == "video"
+        at = float((packet.pts or 0) * packet.time_base)
+        if video and packet.is_keyframe and (self.push is None or at - self.begin >= self.seconds):
+            self._next(at)
+        if self.push:
+            shift = round(self.begin / float(packet.time_base))
+            packet.pts = packet.dts = max(0, (packet.pts or 0) - shift)
+            self.push.mux(packet)
+
+    def close(self) -> None:
+        if self.push:
+            self.push.close()
+
+    def _next(self, at: float) -> None:
+        self.close()
+        name = free_name(time.strftime(self.pattern))
+        options = FRAGMENTED if Path(name).suffix in (".mp4", ".mov", ".m4v") else {"flush_packets": "1"}
+        self.push, self.begin = Push(name, "", options, self.streams), at
+
+
+def free_name(name: str) -> str:
+    """The name, or with the least number that makes it new."""
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(name).with_stem(f"{Path(name).stem}-{number}")
+    return str(path)
+
+
+def open_writer(address: Address, segment: float, streams: Sequence[av.stream.Stream]) -> Writer:
+    if address.scheme == "file":
+        return Recording(segment_name(Path(address.url)), segment, streams)
+    name = "pipe:1" if address.scheme == "-" else _sized(address)
+    return Push(name, address.format, address.write_options(), streams)
+
+
+def _sized(address: Address) -> str:
+    """UDP in packets of seven, which fit every network."""
+    if address.scheme != "udp" or "pkt_size" in address.url:
+        return address.url
+    return f"{address.url}{'&' if '?' in address.url else '?'}pkt_size=1316"
+
+
+def relay(address: Address, segment: float) -> None:
+    with av.open("pipe:0", format="nut", options=FIRST) as source:
+        writer = open_writer(address, segment, list(source.streams))
+        say("open")
+        for packet in source.demux():
+            if packet.size:
+                writer.mux(packet)
+        writer.close()
+
+
+def main() -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # stdin ends when the parent ends, in whatever way
+    told = json.loads(os.environ.pop(VARIABLE))
+    try:
+        relay(Address(told["url"]), told["segment"])
+    except (av.FFmpegError, OSError, ValueError) as error:
+        say("error", getattr(error, "strerror", None) or error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a container whose peer is gone may hang once more in closing
