@@ -8,6 +8,7 @@ to that size takes most of the rain away before the flow sees it. State is pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import cv2
@@ -25,8 +26,11 @@ SMALLEST = 12
 GAIN = 0.9
 """Flow is believed where it brings the matching error below this share of the error without motion."""
 
-Plane = NDArray[np.uint8] | NDArray[np.uint16]
-Flow = NDArray[np.float32]
+Plane = NDArray[Any]
+"""Luma, (H, W) uint8 or uint16."""
+
+Flow = NDArray[Any]
+"""(H/4, W/4, 2) float32, (dx, dy) in thumbnail pixels."""
 
 
 class Seen:
@@ -82,7 +86,7 @@ def _sorted(planes: list[Plane]) -> list[Plane]:
     return [a, cv2.min(b, c), cv2.max(b, c), d]
 
 
-def _thumbnail(luma: Plane, peak: int) -> NDArray[np.uint8]:
+def _thumbnail(luma: Plane, peak: int) -> Plane:
     height, width = luma.shape
     size = (max(1, width // SCALE), max(1, height // SCALE))
     small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
@@ -90,38 +94,39 @@ def _thumbnail(luma: Plane, peak: int) -> NDArray[np.uint8]:
 
 
 def _estimator() -> cv2.DISOpticalFlow:
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     dis.setFinestScale(0)
     dis.setGradientDescentIterations(8)
     return dis
 
 
-def _flow(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Flow | None:
+def _flow(a: Plane, b: Plane) -> Flow | None:
     """Flow from a to b, zero where it explains no more than stillness does; None if it is zero all over."""
     if min(a.shape) < SMALLEST:
         return None
-    flow = _estimator().calc(a, b, None)
+    flow = _estimator().calc(a, b, None)  # type: ignore[call-overload]
     still = cv2.blur(cv2.absdiff(a, b).astype(np.float32), (9, 9))
     moved = cv2.blur(cv2.absdiff(a, _warp(b, flow, 1)).astype(np.float32), (9, 9))
     believed = moved < GAIN * still - 0.5
     if not believed.any():
         return None
-    flow *= cv2.blur(believed.astype(np.float32), (5, 5))[..., None]
-    return flow
+    smooth: Flow = flow * cv2.blur(believed.astype(np.float32), (5, 5))[..., None]
+    return smooth
 
 
 def _compose(first: Flow | None, second: Flow | None) -> Flow | None:
     """The flow that takes `first` and then `second`."""
     if first is None or second is None:
         return second if first is None else first
-    return first + _warp(second, first, 1)
+    total: Flow = first + _warp(second, first, 1)
+    return total
 
 
-def _warp(image: NDArray[np.generic], flow: Flow, scale: int = SCALE) -> NDArray[np.generic]:
+def _warp(image: NDArray[Any], flow: Flow, scale: int = SCALE) -> NDArray[Any]:
     """`image` drawn from where `flow`, at 1/scale of its resolution, points."""
     height, width = image.shape[:2]
-    places = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) if scale != 1 else flow.copy()
+    places: Flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) if scale != 1 else flow.copy()
     places *= scale
     places[..., 0] += np.arange(width, dtype=np.float32)
     places[..., 1] += np.arange(height, dtype=np.float32)[:, None]
-    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload, no-any-return]

@@ -12,7 +12,7 @@ class DynamicLossSchedule:
 
     From the paper: the loss adapts its gradients to the state of training and serves better than plain l1 or l2. The formula is our
     reading: Barron's general robust loss (CVPR 2019), whose exponent falls from near 2 (l2) to 1 (l1-like) as the running error
-    falls below its first value, and whose scale follows the running error. Gradients stay within -1..1.
+    falls below its first value, and whose scale follows the running error.
     """
 
     def __init__(self, momentum: float = 0.99, smallest: float = 1 / 255) -> None:
@@ -51,7 +51,6 @@ def mask_loss(logits: tuple[Tensor, ...], mask: Tensor) -> Tensor:
     logits: (N, 1, H/s, W/s) each; mask: (N, 1, H, W) truth in 0..1, averaged to each scale.
     """
     losses = [
-        functional.binary_cross_entropy_with_logits(logit.float(), functional.adaptive_avg_pool2d(mask, logit.shape[-2:]))
-        for logit in logits
+        functional.binary_cross_entropy_with_logits(logit.float(), functional.avg_pool2d(mask, mask.shape[-1] // logit.shape[-1])) for logit in logits
     ]
     return torch.stack(losses).mean()

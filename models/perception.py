@@ -10,13 +10,13 @@ from pathlib import Path
 
 import open_clip
 import torch
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .prompts import PROMPTS
 from .spec import PATTERNS
 from .store import WEIGHTS, load
+from .views import SIDE
 
 SMALL = "derain-small"
 """The CLIP that ships: its open_clip model config is `derain-small.json`, its weights `derain-small.safetensors`."""
@@ -29,7 +29,8 @@ def clip(name: str = SMALL, pretrained: str | None = None) -> nn.Module:
     The small CLIP comes with the weights that ship unless a file is given.
     """
     if name != SMALL:
-        return open_clip.create_model(name, pretrained=pretrained).eval()
+        model: nn.Module = open_clip.create_model(name, pretrained=pretrained)
+        return model.eval()
     model = blank()
     state, _ = load(Path(pretrained) if pretrained else WEIGHTS / f"{SMALL}.safetensors")
     model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
@@ -39,7 +40,8 @@ def clip(name: str = SMALL, pretrained: str | None = None) -> nn.Module:
 def blank() -> nn.Module:
     """The small CLIP before training."""
     open_clip.add_model_config(Path(__file__).parent / f"{SMALL}.json")
-    return open_clip.create_model(SMALL)
+    model: nn.Module = open_clip.create_model(SMALL)
+    return model
 
 
 def pattern_embeddings(model: nn.Module, name: str = SMALL) -> Tensor:
@@ -62,14 +64,19 @@ class Perceiver(nn.Module):
     def __init__(self, model: nn.Module, text: Tensor) -> None:
         super().__init__()
         self.visual = model.visual
-        self.scale = float(model.logit_scale.detach().exp())  # type: ignore[operator,union-attr]
+        self.scale = float(model.logit_scale.detach().exp())  # type: ignore[operator]
         self.register_buffer("text", text.detach())
-        self.register_buffer("mean", torch.tensor(OPENAI_DATASET_MEAN)[:, None, None] * 255)
-        self.register_buffer("spread", torch.tensor(OPENAI_DATASET_STD)[:, None, None] * 255)
+        habit = open_clip.get_model_preprocess_cfg(model)
+        self.side = habit["size"][0] if isinstance(habit["size"], tuple) else habit["size"]
+        self.register_buffer("mean", torch.tensor(habit["mean"])[:, None, None] * 255)
+        self.register_buffer("spread", torch.tensor(habit["std"])[:, None, None] * 255)
 
     def forward(self, views: Tensor) -> Tensor:
         """views: (N, 3, 224, 224) uint8 RGB of one frame. Returns scores, (4,) float32, one per pattern, that sum to 1."""
-        embeddings = functional.normalize(self.visual((views.float() - self.mean) / self.spread), dim=-1)  # type: ignore[operator]
+        images = (views.float() - self.mean) / self.spread
+        if self.side != SIDE:
+            images = functional.interpolate(images, (self.side, self.side), mode="bilinear")
+        embeddings = functional.normalize(self.visual(images), dim=-1)  # type: ignore[operator]
         image = functional.normalize(embeddings.mean(0), dim=-1)
         return (self.scale * self.text @ image).softmax(-1)
 

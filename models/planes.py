@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .spec import MULTIPLE
 
-Planes = NDArray[np.uint8] | NDArray[np.uint16]
+Planes = NDArray[Any]
+"""uint8 or uint16."""
 
 
 def pad(y: Planes, uv: Planes, near: Planes) -> tuple[Planes, Planes, Planes]:

@@ -78,7 +78,7 @@ class DerainNet(nn.Module):
         return self._combine(self.head(self.relu(half)), near, (coarse, coarser))
 
     def _combine(self, head: Tensor, near: Tensor, masks: tuple[Tensor, Tensor]) -> Derained:
-        pull, residual, logit, uv = head.split([PIXELS * NEIGHBOURS, PIXELS, PIXELS, 2], 1)
+        pull, residual, logit, uv = torch.split(head, [PIXELS * NEIGHBOURS, PIXELS, PIXELS, 2], 1)
         mask = ((torch.sigmoid(logit) - FLOOR) / (1 - FLOOR)).clamp(0, 1)  # (N, 4, H/2, W/2)
         if not self.training:
             mask = (mask * 255).round() / 255

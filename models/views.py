@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,8 @@ SIDE = 224
 PLACES = ((0.5, 0.5), (0.15, 0.2), (0.85, 0.2), (0.5, 0.8))
 """Where the native crops lie: (x, y) as a share of the room that the frame leaves for them."""
 
-Planes = NDArray[np.uint8] | NDArray[np.uint16]
+Planes = NDArray[Any]
+"""uint8 or uint16."""
 
 
 def views(y: Planes, uv: Planes, peak: int = 255) -> NDArray[np.uint8]:
@@ -29,8 +32,8 @@ def views(y: Planes, uv: Planes, peak: int = 255) -> NDArray[np.uint8]:
     return np.stack([np.ascontiguousarray(shot.transpose(2, 0, 1)) for shot in shots])
 
 
-def _planes(y: Planes, uv: Planes, peak: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    def byte(plane: Planes) -> NDArray[np.uint8]:
+def _planes(y: Planes, uv: Planes, peak: int) -> tuple[Planes, Planes, Planes]:
+    def byte(plane: Planes) -> Planes:
         return plane if plane.dtype == np.uint8 else cv2.convertScaleAbs(plane, alpha=255 / peak)
 
     return byte(y), byte(uv[0]), byte(uv[1])
@@ -42,23 +45,23 @@ def _spot(place: tuple[float, float], height: int, width: int) -> tuple[int, int
     return y, x
 
 
-def _crop(frame: tuple[NDArray[np.uint8], ...], top: int, left: int) -> NDArray[np.uint8]:
+def _crop(frame: tuple[Planes, ...], top: int, left: int) -> Planes:
     luma = frame[0][top : top + SIDE, left : left + SIDE]
     chroma = [p[top // 2 : (top + SIDE) // 2, left // 2 : (left + SIDE) // 2] for p in frame[1:]]
     return _rgb(_fill(luma, SIDE), *(_fill(p, SIDE // 2) for p in chroma))
 
 
-def _fill(plane: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def _fill(plane: Planes, side: int) -> Planes:
     height, width = plane.shape
     return cv2.copyMakeBorder(plane, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
 
 
-def _whole(frame: tuple[NDArray[np.uint8], ...]) -> NDArray[np.uint8]:
+def _whole(frame: tuple[Planes, ...]) -> Planes:
     luma, *chroma = frame
     small = [cv2.resize(p, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA) for p in chroma]
     return _rgb(cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA), *small)
 
 
-def _rgb(y: NDArray[np.uint8], u: NDArray[np.uint8], v: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _rgb(y: Planes, u: Planes, v: Planes) -> Planes:
     packed = np.concatenate([y.reshape(-1), u.reshape(-1), v.reshape(-1)]).reshape(SIDE * 3 // 2, SIDE)
     return cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420)

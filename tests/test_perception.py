@@ -45,7 +45,7 @@ def test_scores_sum_to_one_and_are_the_softmax_of_matching() -> None:
 
 
 def test_another_model_of_open_clip_perceives_too() -> None:
-    model = clip("RN50", None)
-    text = pattern_embeddings(model, "RN50")
+    model = clip("ViT-S-32", None)
+    text = pattern_embeddings(model, "ViT-S-32")
     scores = Perceiver(model, text)(torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8))
     assert scores.shape == (len(PATTERNS),)

@@ -97,7 +97,7 @@ def test_footage_is_read_from_clips_and_stills_and_shown(tmp_path: Path) -> None
     cv2.imwrite(str(tmp_path / "still.png"), picture)
     (scene,) = load([tmp_path])
     assert scene.y.shape == (1, 300, 302) and scene.uv.shape == (1, 2, 150, 151)
-    sheet([scene], tmp_path / "sheet.png", rows=1)
+    sheet([scene], tmp_path / "sheet.png", rows=1, kinds=10)
     assert cv2.imread(str(tmp_path / "sheet.png")).shape[1] == 4 * SIDE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from io import BytesIO
+from typing import Any
 
 import av
 import cv2
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .rain import blur, uniform
+
+Plane = NDArray[Any]
+"""uint8."""
 
 
 def expose(g: torch.Generator, y: Tensor) -> Tensor:
@@ -34,7 +38,7 @@ def shoot(g: torch.Generator, clean: Tensor, rainy: Tensor) -> tuple[Tensor, Ten
     return clean.clamp(0, 1), rainy.clamp(0, 1)
 
 
-def compress(g: torch.Generator, y: NDArray[np.uint8], uv: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def compress(g: torch.Generator, y: Plane, uv: Plane) -> tuple[Plane, Plane]:
     """Half of the clips as they are, the others through JPEG or H.264. y: (T, H, W), uv: (T, 2, H/2, W/2)."""
     draw = uniform(g, 0, 1)
     if draw < 0.5:
@@ -45,12 +49,14 @@ def compress(g: torch.Generator, y: NDArray[np.uint8], uv: NDArray[np.uint8]) ->
     return h264(y, uv, uniform(g, 16, 30))
 
 
-def _jpeg(plane: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def _jpeg(plane: Plane, quality: int) -> Plane:
     data = cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    back: Plane | None = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    assert back is not None  # it was encoded on the line above
+    return back
 
 
-def h264(y: NDArray[np.uint8], uv: NDArray[np.uint8], crf: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def h264(y: Plane, uv: Plane, crf: float) -> tuple[Plane, Plane]:
     """The clip after x264 at `crf`."""
     height, width = y.shape[1:]
     file = BytesIO()
@@ -62,6 +68,6 @@ def h264(y: NDArray[np.uint8], uv: NDArray[np.uint8], crf: float) -> tuple[NDArr
             sink.mux(stream.encode(av.VideoFrame.from_ndarray(packed, format="yuv420p")))
         sink.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as source:
+    with av.open(file, "r") as source:
         packed = np.stack([frame.to_ndarray() for frame in source.decode(video=0)])
     return packed[:, :height], packed[:, height:].reshape(len(packed), 2, height // 2, width // 2)

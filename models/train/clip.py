@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import torch
 from numpy.typing import NDArray
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -23,7 +25,7 @@ from .camera import compress
 from .data import render
 from .feed import Feed
 from .footage import Scene
-from .loop import command, commit
+from .loop import Place, command, commit
 from .rain import Storm, bank, uniform
 
 SHARES = {"clear": 0.34, "light": 0.28, "heavy": 0.19, "downpour": 0.19}
@@ -36,6 +38,11 @@ CLEAR = ("a photo of a dry scene without rain", "a photo without any streaks of 
 
 View = tuple[NDArray[np.uint8], str, int]
 """(3, SIDE, SIDE) RGB, its caption, and the index of its pattern."""
+
+Frame = tuple[NDArray[np.uint8], int]
+"""All views of one frame, (N, 3, SIDE, SIDE), and the index of its pattern."""
+
+RATE = 1e-3
 
 
 def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> View:
@@ -55,7 +62,7 @@ def _shake(g: torch.Generator, image: Tensor) -> Tensor:
     """Mirror, gain and colour of a batch of views, which leave the pattern as it is; (N, 3, SIDE, SIDE) float 0..255."""
     if uniform(g, 0, 1) < 0.5:
         image = image.flip(-1)
-    gain = 1 + 0.15 * torch.randn(len(image), 3, 1, 1, generator=g) * torch.tensor([1.0, 0.3, 0.3])[None, :, None, None].mean()
+    gain = 1 + 0.08 * torch.randn(len(image), 3, 1, 1, generator=g)
     return (image * gain).clamp(0, 255)
 
 
@@ -65,71 +72,104 @@ def loss_of(model: nn.Module, images: Tensor, captions: list[str], patterns: Ten
     owner = torch.tensor([unique.index(caption) for caption in captions])
     image = model.encode_image(images, normalize=True).float()  # type: ignore[operator]
     text = model.encode_text(tokenizer(unique), normalize=True).float()  # type: ignore[operator]
-    scale = model.logit_scale.exp().clamp(max=50)  # type: ignore[operator,union-attr]
+    scale = model.logit_scale.exp().clamp(max=50)  # type: ignore[operator]
     logits = scale * image @ text.T  # (N, unique)
     same = functional.one_hot(owner, len(unique)).float()
     per_text = -((logits.T.log_softmax(-1)) * (same / same.sum(0)).T).sum(-1).mean()
     routed = functional.cross_entropy(scale * image @ pattern_embeddings(model).float().T, patterns, label_smoothing=0.02)
-    return 0.5 * (functional.cross_entropy(logits, owner) + per_text) + routed
+    total: Tensor = 0.5 * (functional.cross_entropy(logits, owner) + per_text) + routed
+    return total
 
 
-def train(folders: list[Path], val: list[Scene], minutes: float, folder: Path, runs: Path, batch: int = 48, seed: int = 1, workers: int = 1) -> Path:
-    """Trains for `minutes`, or goes on from the checkpoint in `runs`; returns the weights file, float16."""
-    torch.manual_seed(seed)
-    model, tokenizer, made_by = blank().train(), open_clip.get_tokenizer(SMALL), commit()
-    optimiser = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.05, betas=(0.9, 0.98))
-    runs.mkdir(parents=True, exist_ok=True)
-    checkpoint, seconds, step, saved = runs / f"{SMALL}.pt", 0.0, 0, 0.0
+class Training:
+    """State of the CLIP's run: model, optimiser and the clock."""
+
+    def __init__(self, minutes: float, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.model, self.tokenizer = blank().train(), open_clip.get_tokenizer(SMALL)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), RATE, weight_decay=0.05, betas=(0.9, 0.98))
+        self.minutes, self.seconds, self.step = minutes, 0.0, 0
+
+    @property
+    def progress(self) -> float:
+        """Share of the time that is spent, 0..1."""
+        return min(1.0, self.seconds / (60 * self.minutes))
+
+    def learn(self, g: torch.Generator, batch: list[View]) -> float:
+        """One step; returns the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = RATE * min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.progress))
+        shots, captions, patterns = zip(*batch, strict=True)
+        images = _shake(g, torch.from_numpy(np.stack(shots)).float())
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(self.model, normal(images), list(captions), torch.tensor(patterns), self.tokenizer)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        return float(loss.detach())
+
+    def keep(self, path: Path) -> None:
+        """Writes a checkpoint."""
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "seconds": self.seconds, "step": self.step}
+        torch.save(state, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Takes a checkpoint back."""
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.seconds, self.step = state["seconds"], state["step"]
+
+
+def train(place: Place, val: list[Scene], minutes: float, batch: int = 48, seed: int = 1) -> Path:
+    """Trains for `minutes`, or goes on from the checkpoint; returns the weights file, float16. It runs on the CPU."""
+    training, made_by = Training(minutes, seed), commit()
+    place.runs.mkdir(parents=True, exist_ok=True)
+    checkpoint = place.runs / f"{SMALL}.pt"
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        seconds, step = state["seconds"], state["step"]
+        training.resume(checkpoint)
     frames = frames_to_judge(val) if val else []
-    g = torch.Generator().manual_seed(seed + step)
-    with Feed(make, folders, SHARES, seed + step, workers) as feed, (runs / f"{SMALL}.jsonl").open("a") as log:
-        pool = [feed.get() for _ in range(4 * batch)]
-        bar = tqdm(total=round(60 * minutes), initial=round(seconds), unit="s", desc=SMALL, mininterval=5)
-        while seconds < 60 * minutes:
-            started = time.monotonic()
-            for _ in range(batch // 4):
-                pool[int(uniform(g, 0, len(pool)))] = feed.get()
-            for group in optimiser.param_groups:
-                group["lr"] = 1e-3 * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * seconds / (60 * minutes)))
-            picks = [pool[k] for k in torch.randperm(len(pool), generator=g)[:batch].tolist()]
-            images = _shake(g, torch.from_numpy(np.stack([view for view, _, _ in picks])).float())
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = loss_of(model, normal(images), [c for _, c, _ in picks], torch.tensor([p for _, _, p in picks]), tokenizer)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            step, seconds = step + 1, seconds + time.monotonic() - started
-            bar.update(round(seconds) - bar.n)
-            if seconds - saved > 90 or seconds >= 60 * minutes:
-                saved = seconds
-                line = {"step": step, "minutes": round(seconds / 60, 2), "loss": round(float(loss.detach()), 4), **accuracy(model, frames)}
-                bar.write(json.dumps(line))
-                log.write(json.dumps(line) + "\n")
-                torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "seconds": seconds, "step": step}, checkpoint)
-        bar.close()
-    target = folder / f"{SMALL}.safetensors"
-    half = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
-    save(target, half, stamp(command(), made_by, minutes=minutes, steps=step, **accuracy(model, frames)))
+    seed += training.step
+    with Feed(make, place.folders, SHARES, seed, place.workers, place.storms) as feed, (place.runs / f"{SMALL}.jsonl").open("a") as log:
+        _spend(training, feed, frames, batch, checkpoint, log.write)
+    target = place.weights / f"{SMALL}.safetensors"
+    half = {key: value.half() if value.is_floating_point() else value for key, value in training.model.state_dict().items()}
+    save(target, half, stamp(command(), made_by, minutes=minutes, steps=training.step, **accuracy(training.model, frames)))
     return target
+
+
+def _spend(training: Training, feed: Feed[View], frames: list[Frame], batch: int, checkpoint: Path, write: Callable[[str], object]) -> None:
+    """Steps until the time is spent; a checkpoint and a line of the log every 90 seconds. A quarter of each batch is new."""
+    g = torch.Generator().manual_seed(training.step)
+    pool = [feed.get() for _ in range(4 * batch)]
+    bar = tqdm(total=round(60 * training.minutes), initial=round(training.seconds), unit="s", desc=SMALL, mininterval=5)
+    saved = training.seconds
+    while training.progress < 1:
+        started = time.monotonic()
+        for _ in range(batch // 4):
+            pool[int(uniform(g, 0, len(pool)))] = feed.get()
+        loss = training.learn(g, [pool[k] for k in torch.randperm(len(pool), generator=g)[:batch].tolist()])
+        training.seconds += time.monotonic() - started
+        bar.update(round(training.seconds) - bar.n)
+        if training.seconds - saved > 90 or training.progress >= 1:
+            saved = training.seconds
+            line = {"step": training.step, "minutes": round(saved / 60, 2), "loss": round(loss, 4), **accuracy(training.model, frames)}
+            bar.write(json.dumps(line))
+            write(json.dumps(line) + "\n")
+            training.keep(checkpoint)
+    bar.close()
 
 
 def normal(images: Tensor) -> Tensor:
     """CLIP's normalisation of (N, 3, H, W) in 0..255."""
-    mean, spread = (torch.tensor(values)[:, None, None] * 255 for values in _moments())
+    mean, spread = (torch.tensor(values)[:, None, None] * 255 for values in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     return (images - mean) / spread
 
 
-def _moments() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return open_clip.constants.OPENAI_DATASET_MEAN, open_clip.constants.OPENAI_DATASET_STD
-
-
-def frames_to_judge(scenes: list[Scene], each: int = 33, side: int = 352, seed: int = 7_000_001) -> list[tuple[NDArray[np.uint8], int]]:
+def frames_to_judge(scenes: list[Scene], each: int = 33, side: int = 352, seed: int = 7_000_001) -> list[Frame]:
     """Views and pattern of rendered frames of every pattern."""
     g = torch.Generator().manual_seed(seed)
     storms, frames = bank(g, 60), []
@@ -141,7 +181,7 @@ def frames_to_judge(scenes: list[Scene], each: int = 33, side: int = 352, seed: 
     return frames
 
 
-def accuracy(model: nn.Module, frames: list[tuple[NDArray[np.uint8], int]]) -> dict[str, float]:
+def accuracy(model: nn.Module, frames: list[Frame]) -> dict[str, float]:
     """Share of the frames whose pattern is named rightly, in all and for each pattern."""
     if not frames:
         return {}

@@ -62,7 +62,8 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
     now = weather(g, storms, pattern, float(y.mean()))
     veil, mirror = haze(g, now, side, side), uniform(g, 0, 1) < 0.5
     if now.pattern != "downpour":  # a thin haze belongs to the scene: nobody could tell it from one that was always there
-        y, uv = (torch.stack(planes) for planes in zip(*(compose(now, torch.zeros(side, side), veil, *one) for one in zip(y, uv, strict=True)), strict=True))
+        hazy = [compose(now, torch.zeros(side, side), veil, a, b) for a, b in zip(y, uv, strict=True)]
+        y, uv = (torch.stack(planes) for planes in zip(*hazy, strict=True))
         veil = torch.ones(side, side)
     fallen = [compose(now, fall(g, now, side, side, mirror), veil, a, b) for a, b in zip(y, uv, strict=True)]
     rainy_y, rainy_uv = (torch.stack(planes) for planes in zip(*fallen, strict=True))

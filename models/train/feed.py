@@ -17,21 +17,20 @@ from .rain import Storm, bank, pattern_at
 
 Item = TypeVar("Item")
 Make = Callable[[torch.Generator, Scene, dict[str, list[Storm]], str], Item]
-STORMS = 240
-"""Kinds of rain that each process renders first."""
 
 
 class Feed(Generic[Item]):
     """What `make` makes of random scenes below `folders` and patterns drawn by `shares`, without end.
 
-    make: a module's function of (generator, scene, storms, pattern). Used by `with`; the processes end with it.
+    make: a module's function of (generator, scene, storms, pattern); storms: kinds of rain that each process renders first.
+    Used by `with`; the processes end with it.
     """
 
-    def __init__(self, make: Make[Item], folders: list[Path], shares: dict[str, float], seed: int, workers: int = 1) -> None:
+    def __init__(self, make: Make[Item], folders: list[Path], shares: dict[str, float], seed: int, workers: int = 1, storms: int = 240) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process that computed with threads hangs
         self.queue: multiprocessing.Queue[Item] = context.Queue(8)
         self.processes = [
-            context.Process(target=_work, args=(make, folders, shares, seed + k, self.queue), daemon=True) for k in range(workers)
+            context.Process(target=_work, args=(make, folders, shares, seed + k, storms, self.queue), daemon=True) for k in range(workers)
         ]
 
     def __enter__(self) -> Feed[Item]:
@@ -45,20 +44,25 @@ class Feed(Generic[Item]):
             process.join()
 
     def get(self) -> Item:
-        """The next item, waited for."""
-        return self.queue.get()
+        """The next item, waited for. RuntimeError if a renderer died; its traceback is on standard error."""
+        while True:
+            try:
+                return self.queue.get(timeout=5)
+            except queue.Empty:
+                if not all(process.is_alive() for process in self.processes):
+                    raise RuntimeError("a process that renders rain died; its error is above") from None
 
     def ready(self) -> bool:
         """Whether an item is there without waiting."""
         return not self.queue.empty()
 
 
-def _work(make: Make[Item], folders: list[Path], shares: dict[str, float], seed: int, out: multiprocessing.Queue[Item]) -> None:
+def _work(make: Make[Item], folders: list[Path], shares: dict[str, float], seed: int, kinds: int, out: multiprocessing.Queue[Item]) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     scenes = load(folders)
     g = torch.Generator().manual_seed(seed)
-    storms = bank(g, STORMS)
+    storms = bank(g, kinds)
     trainer = multiprocessing.parent_process()
     while trainer is not None and trainer.is_alive():
         scene = scenes[int(torch.randint(len(scenes), (), generator=g))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .rain import uniform
+
+Plane = NDArray[Any]
+"""uint8."""
 
 CLIPS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"}
 STILLS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -25,8 +29,8 @@ class Scene:
     """A clip, or a still as a clip of one frame. y: (T, H, W) uint8; uv: (T, 2, H/2, W/2) uint8; H and W even."""
 
     name: str
-    y: NDArray[np.uint8]
-    uv: NDArray[np.uint8]
+    y: Plane
+    uv: Plane
 
 
 def load(folders: list[Path]) -> list[Scene]:
@@ -45,14 +49,14 @@ def _clip(path: Path) -> Scene:
 
 
 def _still(path: Path) -> Scene:
-    picture = cv2.imread(str(path))
+    picture: Plane | None = cv2.imread(str(path))
     if picture is None:
         raise ValueError(f"{path}: not a picture that OpenCV reads; take it out of the folder")
     y, uv = _planes(av.VideoFrame.from_ndarray(picture, format="bgr24"))
     return Scene(path.stem, y[None], uv[None])
 
 
-def _planes(frame: av.VideoFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _planes(frame: av.VideoFrame) -> tuple[Plane, Plane]:
     height, width = frame.height // 2 * 2, frame.width // 2 * 2
     packed = frame.reformat(width=width, height=height, format="yuv420p").to_ndarray()
     return packed[:height].copy(), packed[height:].reshape(2, height // 2, width // 2).copy()
@@ -87,10 +91,10 @@ def _panned(g: torch.Generator, scene: Scene, frames: int, side: int) -> tuple[T
     return torch.from_numpy(y.astype(np.float32) / 255), torch.from_numpy(uv.astype(np.float32) / 255)
 
 
-def _shot(scene: Scene, centre: NDArray[np.float64], zoom: float, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _shot(scene: Scene, centre: NDArray[np.float64], zoom: float, side: int) -> tuple[Plane, Plane]:
     """Side x side pixels around `centre`, each `zoom` source pixels wide."""
 
-    def warp(plane: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    def warp(plane: Plane, scale: int) -> Plane:
         x, y = centre / scale - zoom * side / scale / 2
         matrix = np.array([[zoom, 0, x], [0, zoom, y]])
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP

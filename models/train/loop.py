@@ -25,8 +25,9 @@ from .data import Pool, make
 from .feed import Feed
 from .judge import Judge
 
-SHARES = {"clear": 0.1, "light": 0.3, "heavy": 0.35, "downpour": 0.25}
-"""How often the generalist sees each pattern."""
+SHARES = {"clear": 0.12, "light": 0.38, "heavy": 0.5}
+"""How often the generalist sees each pattern. No downpour: whether a veil is to be lifted is what routing tells, and one network
+that must guess it dims dry scenes."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16):
             found = self.net(y, uv, near)
         loss = self._loss(found, y, uv, clean_y, clean_uv, mask)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 0.3)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
@@ -123,18 +124,33 @@ class Training:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def run(recipe: Recipe, folders: list[Path], judge: Judge | None, folder: Path, runs: Path, device: str = "cpu", workers: int = 1) -> Path:
-    """Trains to the end of the recipe's time, or goes on where its checkpoint in `runs` stopped; returns the weights file in `folder`."""
-    training, made_by = Training(recipe, device), commit()
-    checkpoint, log = runs / f"{recipe.name}.pt", runs / f"{recipe.name}.jsonl"
-    runs.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True)
+class Place:
+    """Where a run works. folders: of clean footage; weights: folder for the result; runs: folder for checkpoints and logs.
+
+    device: of torch; workers: processes that render, `storms` kinds of rain each.
+    """
+
+    folders: list[Path]
+    weights: Path
+    runs: Path
+    device: str = "cpu"
+    workers: int = 1
+    storms: int = 240
+
+
+def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
+    """Trains to the end of the recipe's time, or goes on where its checkpoint stopped; returns the weights file."""
+    training, made_by = Training(recipe, place.device), commit()
+    checkpoint, log = place.runs / f"{recipe.name}.pt", place.runs / f"{recipe.name}.jsonl"
+    place.runs.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
         training.resume(checkpoint)
     seed = recipe.seed + training.step
-    with Feed(make, folders, recipe.shares, seed, workers) as feed, log.open("a") as lines:
+    with Feed(make, place.folders, recipe.shares, seed, place.workers, place.storms) as feed, log.open("a") as lines:
         _spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
     facts = judge.figures(training.mean) if judge else {}
-    target = folder / f"{recipe.name}.safetensors"
+    target = place.weights / f"{recipe.name}.safetensors"
     save(target, training.mean.state_dict(), stamp(command(), made_by, minutes=recipe.minutes, steps=training.step, **facts))
     return target
 

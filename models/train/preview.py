@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,10 +19,10 @@ WIDE = 4
 """Clips in a row; each shows two frames, one above the other."""
 
 
-def sheet(scenes: list[Scene], path: Path, seed: int = 1, rows: int = 2) -> None:
-    """Writes a PNG: `rows` rows of clips for each rainy pattern. OSError if `path` cannot be written."""
+def sheet(scenes: list[Scene], path: Path, seed: int = 1, rows: int = 2, kinds: int = 60) -> None:
+    """Writes a PNG: `rows` rows of clips for each rainy pattern, from `kinds` storms. OSError if `path` cannot be written."""
     g = torch.Generator().manual_seed(seed)
-    storms = bank(g, 60)
+    storms = bank(g, kinds)
     picks = torch.randint(len(scenes), (len(RAINY) * rows, WIDE), generator=g).tolist()
     lines = []
     for k, row in enumerate(picks):
@@ -31,7 +32,7 @@ def sheet(scenes: list[Scene], path: Path, seed: int = 1, rows: int = 2) -> None
         raise OSError(f"{path}: cannot be written; give a name that ends in .png in a folder that exists")
 
 
-def _cell(clip: Clip) -> NDArray[np.uint8]:
+def _cell(clip: Clip) -> NDArray[Any]:
     frames = [_bgr(y.numpy(), uv.numpy()) for y, uv in zip(clip.rainy_y, clip.rainy_uv, strict=True)]
     label = np.zeros((18, frames[0].shape[1], 3), np.uint8)
     text = clip.weather.caption().removeprefix("a photo of ") if clip.weather else "dry"
@@ -39,7 +40,7 @@ def _cell(clip: Clip) -> NDArray[np.uint8]:
     return np.concatenate([*frames, label])
 
 
-def _bgr(y: NDArray[np.float32], uv: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _bgr(y: NDArray[np.float32], uv: NDArray[np.float32]) -> NDArray[Any]:
     side = y.shape[0]
     packed = np.concatenate([y, uv.reshape(side // 2, side)])
     return cv2.cvtColor((packed * 255).round().astype(np.uint8), cv2.COLOR_YUV2BGR_I420)

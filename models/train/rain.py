@@ -165,15 +165,19 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def bank(generator: torch.Generator, count: int) -> dict[str, list[Storm]]:
-    """`count` storms, sorted by the pattern that their coverage makes (`heavy` serves `downpour` too)."""
-    storms: dict[str, list[Storm]] = {"light": [], "heavy": []}
-    for index in range(count):
-        pattern = "light" if index % 5 < 2 else "heavy"
-        low, high = COVERAGE[pattern]
+    """`count` storms by the pattern that their coverage makes, two fifths of them `light`; `heavy` serves `downpour` too."""
+    light = max(1, 2 * count // 5)
+    shares = {"light": light, "heavy": max(1, count - light)}
+    return {pattern: [_fitting(generator, pattern) for _ in range(share)] for pattern, share in shares.items()}
+
+
+def _fitting(generator: torch.Generator, pattern: str) -> Storm:
+    """A storm whose coverage came out as its pattern has it."""
+    low, high = COVERAGE[pattern]
+    while True:
         made = storm(generator, log_uniform(generator, 1.05 * low, 0.95 * high), log_uniform(generator, 0.7, 2.2))
         if 0.8 * low <= made.coverage <= 1.1 * high:
-            storms[pattern].append(made)
-    return storms
+            return made
 
 
 def weather(generator: torch.Generator, storms: dict[str, list[Storm]], pattern: str, mean: float) -> Weather:

@@ -1,0 +1,78 @@
+"""`derain-train`: everything that ships, from folders of clean clips and stills."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from ..spec import RAINY, SPECS
+from ..store import WEIGHTS
+from . import clip
+from .footage import load
+from .judge import Judge
+from .loop import Place, Recipe, run, specialist
+from .preview import sheet
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    top = argparse.ArgumentParser(prog="derain-train", description="Train the networks of derain-video.")
+    top.add_argument("what", choices=("clip", "generalist", "specialist", "all", "preview"))
+    top.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="clean clips and stills, searched with all their sub-folders")
+    top.add_argument("--val", type=Path, nargs="+", help="clean clips and stills to judge by")
+    top.add_argument(
+        "--minutes", type=float, default=60, help="training time of the CLIP and of the generalist; a specialist takes a third (default: %(default)s)"
+    )
+    top.add_argument("--size", choices=sorted(SPECS), default="fast")
+    top.add_argument("--pattern", choices=RAINY, action="append", help="specialists to train (default: each)")
+    top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
+    top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
+    top.add_argument("--out", type=Path, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
+    top.add_argument("--batch", type=int, default=16)
+    top.add_argument("--seed", type=int, default=1)
+    top.add_argument("--threads", type=int, default=0, help="of the training step (default: PyTorch's choice)")
+    top.add_argument("--workers", type=int, default=1, help="processes that render rain")
+    top.add_argument("--storms", type=int, default=240, help="kinds of rain that each of them renders first (default: %(default)s)")
+    top.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0, or 2 with one line on what was wrong."""
+    options = parser().parse_args(argv)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        _run(options)
+    except (OSError, ValueError) as error:
+        print(f"derain-train: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    for folder in [*options.folders, *(options.val or [])]:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder; give folders of clean clips and stills")
+    if options.what == "preview":
+        return sheet(load(options.folders), options.out, options.seed)
+    val = load(options.val) if options.val else []
+    place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms)
+    if options.what in ("clip", "all"):
+        clip.train(place, val, options.minutes, seed=options.seed)
+    judge = Judge(val) if val and options.what != "clip" else None
+    for recipe in _recipes(options):
+        run(recipe, place, judge)
+
+
+def _recipes(options: argparse.Namespace) -> list[Recipe]:
+    size, minutes, seed = options.size, options.minutes, options.seed
+    recipes = []
+    if options.what in ("generalist", "all"):
+        recipes.append(Recipe(f"{size}_generalist", minutes, size, batch=options.batch, seed=seed))
+    if options.what in ("specialist", "all"):
+        recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in options.pattern or RAINY]
+    return recipes

@@ -1,0 +1,57 @@
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from derain_video.models.store import load, subnet
+from derain_video.models.train.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("footage")
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.float32)
+    for k in range(2):
+        picture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3 + k), None, 30, 200, cv2.NORM_MINMAX)
+        cv2.imwrite(str(folder / f"{k}.png"), picture.astype(np.uint8))
+    return folder
+
+
+def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: Path) -> None:
+    weights, runs = tmp_path / "weights", tmp_path / "runs"
+
+    def train(what: str, minutes: float) -> int:
+        sizes = ["--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu"]
+        return main([what, str(footage), "--minutes", str(minutes), "--weights", str(weights), "--runs", str(runs), *sizes])
+
+    assert train("generalist", 0.03) == 0
+    first = json.loads((runs / "fast_generalist.jsonl").read_text().splitlines()[-1])
+    assert train("generalist", 0.06) == 0
+    second = json.loads((runs / "fast_generalist.jsonl").read_text().splitlines()[-1])
+    assert second["step"] > first["step"] > 0
+    _, metadata = load(weights / "fast_generalist.safetensors")
+    assert metadata["steps"] == str(second["step"])
+    assert metadata["command"].startswith("derain-train")
+    assert subnet("generalist", folder=weights).spec.name == "fast"
+
+
+def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generalist", str(tmp_path / "nowhere")]) == 2
+    error = capsys.readouterr().err
+    assert "nowhere: no such folder" in error and error.count("\n") == 1
+
+
+def test_missing_weights_say_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="derain-train"):
+        subnet("light", folder=tmp_path)
+
+
+def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in [name for name in sys.modules if name.startswith("derain_video.models.train.") and not name.endswith("__main__")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["generalist", "."]) == 2
+    assert "pip install 'derain-video[train]'" in capsys.readouterr().err
