@@ -19,7 +19,7 @@ __all__ = ["NAMES", "OFFERED", "PRECISIONS", "Clean", "Runtime", "candidates", "
 
 NEEDS = {
     "tensorrt": ("tensorrt", "torch"),
-    "torch": ("torch", "safetensors"),
+    "torch": ("torch", "open_clip", "safetensors"),
     "openvino": ("openvino",),
     "onnx": ("onnxruntime",),
 }
