@@ -6,6 +6,7 @@ open_clip model config. Ours: several views of a frame, most at native resolutio
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import open_clip
@@ -40,7 +41,12 @@ def clip(name: str = SMALL, pretrained: str | None = None) -> nn.Module:
 def blank() -> nn.Module:
     """The small CLIP before training."""
     open_clip.add_model_config(Path(__file__).parent / f"{SMALL}.json")
-    model: nn.Module = open_clip.create_model(SMALL)
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns on the root logger that no pretrained tag was given
+    try:
+        model: nn.Module = open_clip.create_model(SMALL)
+    finally:
+        logging.getLogger().setLevel(level)
     return model
 
 

@@ -29,7 +29,7 @@ class Derained:
     """What a sub-network finds: all float, luma 0..1 for black to peak.
 
     y: (N, 1, H, W) luma to add; uv: (N, 2, H/2, W/2) chroma to add, both already masked.
-    mask: (N, 1, H, W) in 0..1, a multiple of 1/255 outside training; logits: masks before the sigmoid at full, quarter and eighth resolution.
+    mask: (N, 1, H, W) in 0..1; logits: masks before the sigmoid at full, quarter and eighth resolution.
     """
 
     y: Tensor
@@ -80,8 +80,6 @@ class DerainNet(nn.Module):
     def _combine(self, head: Tensor, near: Tensor, masks: tuple[Tensor, Tensor]) -> Derained:
         pull, residual, logit, uv = torch.split(head, [PIXELS * NEIGHBOURS, PIXELS, PIXELS, 2], 1)
         mask = ((torch.sigmoid(logit) - FLOOR) / (1 - FLOOR)).clamp(0, 1)  # (N, 4, H/2, W/2)
-        if not self.training:
-            mask = (mask * 255).round() / 255
         change = residual
         for k in range(NEIGHBOURS):
             part = slice(PIXELS * k, PIXELS * (k + 1))
@@ -114,13 +112,13 @@ class PlaneNet(nn.Module):
     def forward(self, y: Tensor, uv: Tensor, near: Tensor, peak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """y (N, 1, H, W), uv (N, 2, H/2, W/2), near (N, 4, H, W): all uint8 or all uint16; peak: (1,) float32, 2**bits - 1.
 
-        Returns clean y and uv like the inputs, and the mask, (N, 1, H, W) uint8 in 0..255. H, W: multiples of MULTIPLE.
+        Returns clean y and uv like the inputs, and the mask, (N, 1, H, W) uint8 in 0..255, rounded up so that 0 means untouched. H, W: multiples of MULTIPLE.
         """
         luma, chroma, others = (plane.to(torch.int32) for plane in (y, uv, near))
         scale = 1 / peak
         found = self.net(luma * scale, chroma * scale, (others - luma) * scale)
         clean = (_add(luma, found.y, peak).to(y.dtype), _add(chroma, found.uv, peak).to(uv.dtype))
-        return *clean, (found.mask * 255).round().to(torch.uint8)
+        return *clean, (found.mask * 255).ceil().to(torch.uint8)
 
 
 def _add(plane: Tensor, change: Tensor, peak: Tensor) -> Tensor:
