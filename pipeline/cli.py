@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import signal
 import sys
@@ -19,6 +20,7 @@ from .codec import Settings
 from .compare import WAYS
 from .decode import LIMIT, Span
 from .errors import FAULTS, OptionError, WriteError
+from .live.address import is_live
 from .pictures import ENDINGS, NUMBER
 from .progress import Lines, bar
 from .report import Report
@@ -28,6 +30,8 @@ MODELS = ("auto", "fast", "quality")
 
 EPILOG = """\
 IN and OUT are video files, pictures (.png, .jpg, ...), numbered pictures (img_%%04d.png) or folders of pictures.
+Live streams (rtsp://camera/1 rtsp://server/clean) have options of their own: derain-video - --help shows them.
+Many of them: derain-video serve --help.
 Every frame keeps its time; sound, subtitles, chapters, tags, colour and bit depth are kept; what cannot be kept is said.
 Ctrl-C or SIGTERM finishes OUT with the frames done so far (exit code 130 or 143); a second one leaves nothing.
 Exit code 2 with one line says what is wrong with the input, the output or an option.
@@ -48,13 +52,13 @@ def parser() -> Parser:
     p.add_argument("source", type=Path, metavar="IN")
     p.add_argument("target", type=Path, metavar="OUT")
     p.add_argument("--version", action="version", version=f"derain-video {__version__}")
-    _network_options(p.add_argument_group("networks"))
+    network_options(p.add_argument_group("networks"))
     _video_options(p.add_argument_group("video"))
     _output_options(p.add_argument_group("what is written and said"))
     return p
 
 
-def _network_options(g: argparse._ArgumentGroup) -> None:
+def network_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--runtime", choices=NAMES, default="auto", help="what computes the networks; auto takes the fastest that is present")
     g.add_argument("--model", choices=MODELS, default="auto", help="size of the networks; auto is fast")
     g.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is the fastest that is as good as fp32 to the eye")
@@ -84,8 +88,13 @@ def _output_options(g: argparse._ArgumentGroup) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command. 0: done; 2: one line on stderr says what is wrong; 130 or 143: stopped by a signal."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["serve"]:
+        return importlib.import_module(".live.serve", __package__).main(words[1:])  # type: ignore[no-any-return]
+    if is_live(words) or (len(words) == 1 and words[0].startswith("@")):
+        return importlib.import_module(".live.cli", __package__).main(words)  # type: ignore[no-any-return]
     args = parser().parse_args(argv)
-    with _logging(args), _signals() as stop:
+    with logged(args), signals() as stop:
         try:
             return _run(args, stop)
         except Interrupted as error:
@@ -164,7 +173,7 @@ def _seconds(text: str) -> float:
 
 
 @contextmanager
-def _logging(args: argparse.Namespace) -> Iterator[None]:
+def logged(args: argparse.Namespace) -> Iterator[None]:
     handler = Lines()
     log.addHandler(handler)
     log.propagate = False  # libraries that set up the root logger would say every line twice
@@ -189,7 +198,7 @@ class Stop(threading.Event):
 
 
 @contextmanager
-def _signals() -> Iterator[Stop]:
+def signals() -> Iterator[Stop]:
     """Handlers for Ctrl-C and SIGTERM, where the command runs in the main thread."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -1,6 +1,6 @@
 """A relay that speaks enough RTSP for tests: one publisher and many readers a mount, TCP only, with faults on demand.
 
-As a program: `python rtsp_server.py PORT`, then `kick`, `stall`, `unstall`, `loss N` and `quit` as lines on stdin.
+As a program: `python rtsp_server.py PORT`, then `kick [MOUNT]`, `stall`, `unstall` and `loss N` as lines on stdin.
 """
 
 from __future__ import annotations
@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import struct
+import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 FULL = 1 << 20
@@ -47,13 +45,11 @@ class Server:
         self.connections: set[asyncio.StreamWriter] = set()
         self.drop_every, self.stalled, self.packets = 0, False, 0
 
-    def kick(self) -> None:
-        for writer in list(self.connections):
+    def kick(self, path: str = "") -> None:
+        """Cuts every connection, or only the publisher of a mount."""
+        publisher = self.mounts[path].publisher if path in self.mounts else None
+        for writer in [publisher] if path and publisher else [] if path else list(self.connections):
             writer.transport.abort()
-
-    def kick_publisher(self, path: str) -> None:
-        if (mount := self.mounts.get(path)) and mount.publisher:
-            mount.publisher.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.add(writer)
@@ -147,51 +143,42 @@ class Client:
 
 
 class Running:
-    """A server in a thread of its own."""
+    """A server in a process of its own: FFmpeg holds Python's lock while it connects, so one in the same process could not answer."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, port: int) -> None:
-        self.loop, self.server, self.port = loop, server, port
+    def __init__(self, port: int = 0) -> None:
+        command = [sys.executable, __file__, str(port)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().split()[1])
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.process.kill()
+        self.process.communicate()
 
     def url(self, path: str, user: str = "") -> str:
         return f"rtsp://{user}127.0.0.1:{self.port}/{path}"
 
-    def kick(self) -> None:
-        self.loop.call_soon_threadsafe(self.server.kick)
-
-    def kick_publisher(self, path: str) -> None:
-        self.loop.call_soon_threadsafe(self.server.kick_publisher, path)
+    def tell(self, line: str) -> None:
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
 
 
-@contextmanager
-def running(port: int = 0) -> Iterator[Running]:
-    loop, server = asyncio.new_event_loop(), Server()
-    listening = loop.run_until_complete(asyncio.start_server(server.serve, "127.0.0.1", port))
-    thread = threading.Thread(target=loop.run_forever, name="rtsp-server", daemon=True)
-    thread.start()
-    try:
-        yield Running(loop, server, listening.sockets[0].getsockname()[1])
-    finally:
-        loop.call_soon_threadsafe(listening.close)
-        loop.call_soon_threadsafe(server.kick)
-        loop.call_soon_threadsafe(loop.call_later, 0.2, loop.stop)
-        thread.join()
-        loop.close()
-
-
-def main(port: int) -> None:
-    with running(port) as server:
-        print("ready", server.port, flush=True)
-        for line in sys.stdin:
-            word, *rest = line.split()
-            if word == "kick":
-                server.kick()
-            elif word in ("stall", "unstall"):
-                server.server.stalled = word == "stall"
-            elif word == "loss":
-                server.server.drop_every = int(rest[0])
-            elif word == "quit":
-                return
+async def main(port: int) -> None:
+    server, lines = Server(), asyncio.StreamReader()
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
+    print("ready", listening.sockets[0].getsockname()[1], flush=True)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    while line := (await lines.readline()).decode():
+        word, *rest = line.split()
+        if word == "kick":
+            server.kick(*rest)
+        elif word in ("stall", "unstall"):
+            server.stalled = word == "stall"
+        elif word == "loss":
+            server.drop_every = int(rest[0])
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    asyncio.run(main(int(sys.argv[1])))

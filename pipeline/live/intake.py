@@ -13,9 +13,9 @@ from fractions import Fraction
 
 import av
 
-from ..decode import Packet, Video, check_size, convert, nearest
+from ..decode import Packet, Video, check_size, convert
 from ..errors import DerainError, OpenError, line
-from ..frame import LAYOUTS, Frame, planes_of
+from ..frame import LAYOUTS, Frame, nearest, planes_of
 from .address import SILENCE, Address, redacted
 from .clock import TICK, Backoff, Timeline
 from .mailbox import Mailbox
@@ -70,6 +70,7 @@ class Intake:
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
         self.fault: Exception | None = None
         self._timeline, self._session = Timeline(), 0
+        self._first = 0.0
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="derain-intake", daemon=True)
 
@@ -137,6 +138,7 @@ class Intake:
         sound = Sound(sounds[0]) if sounds else None
         video.thread_type = "SLICE"  # frame threads would hold frames back
         self._timeline.reset()
+        self.sound.clear()
         first = True
         for packet in container.demux([video, *sounds]):
             if self._halt.is_set():
@@ -166,12 +168,19 @@ class Intake:
         video = describe(picture, stream)
         seconds = None if picture.pts is None or not picture.time_base else float(picture.pts * picture.time_base)
         stamp = self._timeline.picture(seconds)
+        if self.address.scheme == "file":
+            self._halt.wait(max(0.0, float(stamp * TICK) - (at - self._begun(at))))  # at the speed of a camera
         picture = convert(picture, video.layout, video.width, video.height)
         duration = round(1 / (video.rate * TICK))
         frame = Frame(planes_of(picture, video.layout), video.layout, stamp, TICK, duration, picture=picture)
         self.report.arrived += 1
         self.frames.put(Arrival(frame, video, sound, at, self._session))
         self.report.dropped = self.frames.dropped
+
+    def _begun(self, at: float) -> float:
+        """When the first frame came."""
+        self._first = self._first or at
+        return self._first
 
     def _welcome(self, picture: av.VideoFrame) -> None:
         check_size(picture.width, picture.height, self.reading.limit, self.address)

@@ -53,7 +53,7 @@ class Programme:
     def __init__(self, video: Video, sound: Sound | None, settings: Settings, bitrate: int = 0) -> None:
         self.video, self.sound = video, sound
         self._holder = av.open(io.BytesIO(), "w", format="nut")
-        self.stream = cast("av.VideoStream", self._holder.add_stream("libx264", rate=video.rate.limit_denominator(60060)))
+        self.stream = self._holder.add_stream("libx264", rate=video.rate.limit_denominator(60060))
         self._set(settings, bitrate)
         try:
             self._holder.start_encoding()

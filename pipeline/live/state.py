@@ -99,9 +99,9 @@ def jpeg(frame: Frame) -> bytes:
     width = min(PREVIEW, frame.width) & ~1
     height = max(2, round(frame.height * width / frame.width) & ~1)
     context = av.CodecContext.create("mjpeg", "w")
-    context.width, context.height, context.pix_fmt = width, height, "yuvj420p"  # type: ignore[attr-defined]
+    context.width, context.height, context.pix_fmt = width, height, "yuvj420p"
     context.time_base = frame.time_base
     small = picture_of(frame.replace(picture=None)).reformat(width, height, "yuvj420p")
     small.pts = 0
-    packets = [*context.encode(small), *context.encode(None)]  # type: ignore[attr-defined]
+    packets = [*context.encode(small), *context.encode(None)]
     return b"".join(bytes(packet) for packet in packets)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from ...export.runtime.base import Runtime
 from ...models.spec import NEIGHBOURS
@@ -36,6 +37,8 @@ SOUND_ALONE = 1.0
 """Seconds after which sound goes out although no picture follows."""
 
 TELL_EVERY = 1.0
+
+Lighter: TypeAlias = Callable[[], Runtime] | None
 
 log = logging.getLogger("derain_video")
 
@@ -70,7 +73,7 @@ class LiveJob:
 class Stream:
     """The worker between an intake and its outlets. `run` returns when told to stop, or when an input that ends has ended."""
 
-    def __init__(self, job: LiveJob, runtime: Runtime, report: LiveReport, stop: threading.Event, lighter: Callable[[], Runtime] | None = None) -> None:
+    def __init__(self, job: LiveJob, runtime: Runtime, report: LiveReport, stop: threading.Event, lighter: Lighter = None) -> None:
         self.job, self.runtime, self.report, self.stop = job, runtime, report, stop
         self._lighter, self._opened = lighter, ExitStack()
         self._levels = [level for level in LEVELS if level != "fast" or lighter]
@@ -84,6 +87,7 @@ class Stream:
         self._programme: Programme | None = None
         self._window: list[Held] = []
         self._now: Frame | None = None
+        self._shown: tuple[Frame, Frame] | None = None
         self._routed: Iterator[Frame] = iter(())
 
     def run(self) -> bool:
@@ -137,7 +141,7 @@ class Stream:
             for outlet in self.outlets:
                 outlet.give(programme, piece)
         self.report.frames += 1
-        self.shown = arrival.frame, frame
+        self._shown = arrival.frame, frame
 
     def _tuned(self, arrival: Arrival) -> Programme:
         """The programme for a frame. A new connection forgets what was seen before; new sizes or sound begin a new programme."""
@@ -188,8 +192,8 @@ class Stream:
             return
         self._told = now
         self._state.tell(self.report)
-        if arrival:
-            self._state.show(*self.shown)
+        if arrival and self._shown:
+            self._state.show(*self._shown)
 
     def _change(self) -> None:
         """Takes up the level that the plan has gone to."""
@@ -204,7 +208,7 @@ class Stream:
 
 
 def run_live(
-    job: LiveJob, runtime: Runtime, report: LiveReport | None = None, stop: threading.Event | None = None, lighter: Callable[[], Runtime] | None = None
+    job: LiveJob, runtime: Runtime, report: LiveReport | None = None, stop: threading.Event | None = None, lighter: Lighter = None
 ) -> bool:
     """Runs a live job until `stop` is set, or until an input that ends has ended. Whether every thread has gone.
 

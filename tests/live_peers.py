@@ -1,0 +1,135 @@
+"""The other ends of a live run: a publisher whose pictures carry their number, and a reader that reads it back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from fractions import Fraction
+
+import av
+import numpy as np
+
+WIDTH, HEIGHT, BITS, CELL = 128, 64, 16, 8
+RTSP = {"rtsp_transport": "tcp", "timeout": "3000000"}
+
+
+def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> av.VideoFrame:
+    """A gray picture with `number` as 16 black or white cells in its lower right quarter, where the fake network changes nothing."""
+    y = np.full((height, width), 120, np.uint8)
+    for bit in range(BITS):
+        row, column = height - 2 * CELL + CELL * (bit // 8), width - 8 * CELL + CELL * (bit % 8)
+        y[row : row + CELL, column : column + CELL] = 220 if number >> bit & 1 else 30
+    rest = np.full((height // 2, width), 128, np.uint8)
+    return av.VideoFrame.from_ndarray(np.vstack([y, rest]), "yuv420p")
+
+
+def number_of(picture: av.VideoFrame) -> int:
+    y = picture.to_ndarray(format="gray")
+    height, width = y.shape
+    cells = [
+        y[height - 2 * CELL + CELL * (b // 8) + 2 :, width - 8 * CELL + CELL * (b % 8) + 2 :][: CELL - 4, : CELL - 4].mean() for b in range(BITS)
+    ]
+    return sum(int(cell > 125) << bit for bit, cell in enumerate(cells))
+
+
+class Publisher:
+    """Pushes numbered pictures, and a tone, to an address in real time until it is stopped; begins anew when it is kicked.
+
+    sent: when each number was handed over, time.monotonic().
+    """
+
+    def __init__(self, url: str, form: str = "rtsp", size: tuple[int, int] = (WIDTH, HEIGHT), rate: int = 25, sound: bool = True) -> None:
+        self.url, self.form, self.size, self.rate, self.with_sound = url, form, size, rate, sound
+        self.sent: dict[int, float] = {}
+        self.number = 0
+        self.halt, self.paused = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def __enter__(self) -> Publisher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.halt.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self.halt.is_set():
+            try:
+                self._publish()
+            except (av.FFmpegError, OSError):
+                self.halt.wait(0.3)
+
+    def _publish(self) -> None:
+        options = RTSP if self.form == "rtsp" else {}
+        size = self.size
+        with av.open(self.url, "w", format=self.form, options=options) as out:
+            video = out.add_stream("libx264", rate=self.rate, options={"preset": "ultrafast", "tune": "zerolatency", "g": str(self.rate)})
+            video.width, video.height = size
+            video.codec_context.time_base = Fraction(1, 90000)
+            sound = out.add_stream("aac", rate=48000, layout="mono") if self.with_sound else None
+            out.start_encoding()
+            begin, count, heard = time.monotonic(), 0, 0
+            while not self.halt.is_set() and size == self.size:
+                if self.paused.is_set():
+                    time.sleep(0.05)
+                    continue
+                picture = numbered(self.number, *size)
+                picture.pts, picture.time_base = count * 90000 // self.rate, Fraction(1, 90000)
+                self.sent[self.number] = time.monotonic()
+                out.mux(video.encode(picture))
+                while sound and heard < count / self.rate * 48000:
+                    frame = av.AudioFrame.from_ndarray(np.sin(np.arange(heard, heard + 1024) / 20).astype(np.float32)[None] * 0.2, "fltp", "mono")
+                    frame.sample_rate, frame.pts, frame.time_base = 48000, heard, Fraction(1, 48000)
+                    out.mux(sound.encode(frame))
+                    heard += 1024
+                self.number, count = (self.number + 1) % (1 << BITS), count + 1
+                time.sleep(max(0.0, begin + count / self.rate - time.monotonic()))
+
+
+class Reader:
+    """Reads an address until it is stopped; opens it again whenever it ends. numbers: (number, pts in seconds, when, session)."""
+
+    def __init__(self, url: str, **options: str) -> None:
+        self.url, self.options = url, options
+        self.numbers: list[tuple[int, float, float, int]] = []
+        self.sound: list[float] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.sessions = 0
+        self.halt = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+
+    def __enter__(self) -> Reader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.halt.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self.halt.is_set():
+            with contextlib.suppress(av.FFmpegError, OSError):
+                self._read()
+            self.halt.wait(0.2)
+
+    def _read(self) -> None:
+        small = {"analyzeduration": "200000", "probesize": "200000", "fflags": "nobuffer"}
+        options = {**(RTSP if self.url.startswith("rtsp") else {}), **small, **self.options}
+        with av.open(self.url, options=options, timeout=(4, 2)) as container:
+            self.sessions += 1
+            for packet in container.demux():
+                if self.halt.is_set():
+                    return
+                if packet.stream.type == "audio":
+                    self.sound += [float(packet.pts * packet.time_base)] if packet.pts is not None else []
+                    continue
+                for picture in packet.decode():
+                    self._see(picture)
+
+    def _see(self, picture: av.VideoFrame) -> None:
+        seconds = float(picture.pts * picture.time_base) if picture.pts is not None else -1.0
+        self.numbers.append((number_of(picture), seconds, time.monotonic(), self.sessions))
+        if (picture.width, picture.height) not in self.sizes[-1:]:
+            self.sizes.append((picture.width, picture.height))
