@@ -1,0 +1,248 @@
+"""Live streams through a real RTSP server: kicks, stalls, new sizes; frames in = frames out + counted drops; nothing left behind."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from live_peers import Publisher, Reader, number_of, numbered
+from rtsp_server import Running
+
+from derain_video.pipeline.errors import OptionError
+from derain_video.pipeline.live.address import Address
+from derain_video.pipeline.live.clock import Backoff
+from derain_video.pipeline.live.intake import Ended, Reading
+from derain_video.pipeline.live.state import LiveReport
+from derain_video.pipeline.live.stream import LiveJob, run_live
+
+
+@pytest.fixture
+def server():
+    with Running() as running:
+        yield running
+
+
+@contextlib.contextmanager
+def live(job, runtime, **options):
+    """A live run in a thread: (report, stop). It is stopped at the end, within two seconds, and leaves no thread and balanced counts."""
+    report, stop, done = LiveReport(), threading.Event(), []
+    thread = threading.Thread(target=lambda: done.append(run_live(job, runtime, report, stop, **options)), name="live")
+    thread.start()
+    try:
+        yield report
+    finally:
+        begin = time.monotonic()
+        stop.set()
+        thread.join(10)
+        spent = time.monotonic() - begin
+    assert done == [True] and spent < 2.0
+    assert report.arrived == report.frames + report.dropped
+    for output in report.outputs:
+        assert report.frames == output.sent + output.dropped
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("derain")]
+
+
+def job_of(source, *targets, **options):
+    reading = Reading(backoff=Backoff(0.2, 1.0), **{k: options.pop(k) for k in ("wait", "attempts") if k in options})
+    return LiveJob(Address(str(source)), tuple(Address(str(t)) for t in targets), reading, **options)
+
+
+def until(condition, seconds=15.0):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert condition()
+
+
+def grows(times):
+    return all(b > a for a, b in zip(times, times[1:], strict=False))
+
+
+def test_pictures_and_sound_arrive_clean_and_soon(server, runtime):
+    with Publisher(server.url("in")) as pub, Reader(server.url("out")) as reader:
+        with live(job_of(server.url("in"), server.url("out")), runtime) as report:
+            until(lambda: len(reader.numbers) > 60)
+        late = [when - pub.sent[number] for number, _, when, _ in reader.numbers]
+    assert grows([seconds for _, seconds, _, _ in reader.numbers]) and grows([number for number, _, _, _ in reader.numbers])
+    assert grows(reader.sound) and len(reader.sound) > 60
+    assert np.median(late) < 1.0
+    assert report.patterns["heavy"] == report.frames and len(runtime.calls) == report.frames
+    assert 0 < report.percentile(0.5) < 0.5
+
+
+def test_a_kick_is_survived_on_both_sides_and_time_goes_on(server, runtime, tmp_path):
+    with Publisher(server.url("in")), Reader(server.url("out")) as reader:
+        with live(job_of(server.url("in"), server.url("out"), tmp_path / "rec.mkv", segment=600.0), runtime) as report:
+            until(lambda: len(reader.numbers) > 25)
+            server.tell("kick")
+            seen = len(reader.numbers)
+            until(lambda: len(reader.numbers) > seen + 25 and report.reconnects >= 1)
+    assert report.outputs[0].reconnects >= 1 and report.outputs[1].reconnects == 0
+    (recorded,) = tmp_path.iterdir()
+    times, numbers = film(recorded)
+    assert grows(times) and grows(numbers) and len(numbers) == report.outputs[1].sent
+
+
+def film(path):
+    """Times in seconds and numbers of a recorded file."""
+    with av.open(str(path)) as container:
+        pictures = list(container.decode(video=0))
+    return [float(p.pts * p.time_base) for p in pictures], [number_of(p) for p in pictures]
+
+
+def test_a_camera_of_another_size_begins_a_new_programme(server, runtime, tmp_path):
+    with Publisher(server.url("in")) as pub:
+        with live(job_of(server.url("in"), tmp_path / "rec.mp4", segment=600.0), runtime) as report:
+            until(lambda: report.frames > 25)
+            pub.size = (192, 128)
+            before = report.frames
+            until(lambda: report.frames > before + 25 and report.reconnects >= 1)
+    files = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime)
+    assert len(files) == 2
+    for path, size in zip(files, [(128, 64), (192, 128)], strict=True):
+        with av.open(str(path)) as container:
+            assert (container.streams.video[0].width, container.streams.video[0].height) == size
+    assert sum(len(film(path)[0]) for path in files) == report.outputs[0].sent == report.frames
+
+
+def test_a_silent_server_ends_neither_the_other_output_nor_the_stop(server, runtime, tmp_path):
+    with Running() as deaf, Publisher(server.url("in")):
+        deaf.tell("stall")
+        with live(job_of(server.url("in"), deaf.url("out"), tmp_path / "rec.mkv"), runtime) as report:
+            until(lambda: report.frames > 60)
+            assert report.outputs[1].sent > 40 and not report.outputs[0].up
+
+
+def test_a_silent_camera_is_a_disconnect(server, runtime, tmp_path):
+    with Publisher(server.url("in")) as pub:
+        with live(job_of(server.url("in"), tmp_path / "rec.mkv"), runtime) as report:
+            until(lambda: report.frames > 10)
+            pub.paused.set()
+            until(lambda: report.reconnects >= 1, 20)
+            pub.paused.clear()
+            before = report.frames
+            until(lambda: report.frames > before + 10, 20)
+
+
+def test_newest_wins_on_a_slow_machine_and_it_degrades_by_plan(server, fake, tmp_path):
+    class Slow(fake):
+        def derain(self, pattern, y, uv, near, peak):
+            time.sleep(0.2 if y.shape[2] > 64 else 0.12)
+            return super().derain(pattern, y, uv, near, peak)
+
+    runtime = Slow()
+    with Publisher(server.url("in"), size=(192, 128)):
+        with live(job_of(server.url("in"), tmp_path / "rec.mkv", patience=1.0), runtime) as report:
+            until(lambda: report.level == "pass", 20)
+            before = report.frames
+            until(lambda: report.frames > before + 20)
+    assert report.dropped > 20
+    assert [note.rpartition(": ")[2] for note in report.notes] == ["deraining at half size", "frames pass through"]
+    assert {shape for _, shape, _, _ in runtime.calls} == {(1, 1, 128, 192), (1, 1, 64, 128)}
+
+
+def test_waiting_keeps_each_frame_of_a_file_and_its_end_is_the_end(clip, runtime, tmp_path):
+    source = clip(times=[i * 512 for i in range(40)], sound=True)
+    report = LiveReport()
+    (tmp_path / "hls").mkdir()
+    begin = time.monotonic()
+    assert run_live(job_of(source, tmp_path / "rec.mkv", tmp_path / "hls" / "live.m3u8"), runtime, report)
+    assert time.monotonic() - begin > 1.2
+    (recorded,) = tmp_path.glob("rec*.mkv")
+    assert (report.arrived, report.frames, report.dropped, len(film(recorded)[0])) == (40, 40, 0, 40)
+    assert "#EXTINF" in (tmp_path / "hls" / "live.m3u8").read_text() and len(film(tmp_path / "hls" / "live0.ts")[0]) == 40
+    with av.open(str(recorded)) as container:
+        assert sum(p.size > 0 for p in container.demux(audio=0)) > 40
+
+
+def test_recordings_join_without_a_gap(clip, runtime, tmp_path):
+    source = clip(times=[i * 512 for i in range(75)])
+    report = LiveReport()
+    assert run_live(job_of(source, tmp_path / "rec.mp4", segment=1.0), runtime, report)
+    parts = [film(path)[0] for path in sorted(tmp_path.glob("rec*.mp4"))]
+    assert len(parts) == 3 and sum(map(len, parts)) == 75
+    assert all(times[0] == 0 and np.allclose(np.diff(times), 0.04, atol=1e-4) for times in parts)
+
+
+def test_transport_streams_over_udp(runtime):
+    with Publisher("udp://127.0.0.1:23457?pkt_size=1316", "mpegts"), Reader("udp://127.0.0.1:23458") as reader:
+        with live(job_of("udp://127.0.0.1:23457", "udp://127.0.0.1:23458"), runtime) as report:
+            until(lambda: len(reader.numbers) > 25, 25)
+    assert grows([seconds for _, seconds, _, _ in reader.numbers]) and report.arrived > 25
+
+
+def test_giving_up_is_one_line_without_credentials(server, runtime):
+    job = job_of(server.url("absent", "me:secret@"), server.url("out"), attempts=2)
+    with pytest.raises(Ended, match="404 Not Found; gave up after 2 attempts") as fault:
+        run_live(job, runtime)
+    assert "secret" not in str(fault.value)
+
+
+@pytest.mark.parametrize("source, targets", [("rtsp://a/b", ["rtsp://a/b"]), ("rtsp://a/b", ["-", "-"]), ("rtsp://a/b", ["http://a/c"])])
+def test_outputs_that_cannot_be(source, targets):
+    with pytest.raises(OptionError):
+        job_of(source, *targets)
+
+
+PROGRAM = """
+    import sys
+    sys.path[:0] = [{tests!r}]
+    from conftest import FakeRuntime
+    from derain_video.pipeline import cli
+    from derain_video.pipeline.live import cli as live
+    live.load = lambda *a, **k: FakeRuntime()
+    live.hide = lambda argv: None
+    print("ready", file=sys.stderr, flush=True)
+    sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def start(*argv, **pipes):
+    program = textwrap.dedent(PROGRAM.format(tests=str(Path(__file__).parent)))
+    process = subprocess.Popen([sys.executable, "-c", program, *map(str, argv)], stderr=subprocess.PIPE, **pipes)
+    assert process.stderr.readline() == b"ready\n"
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("stalled", [False, True])
+def test_sigterm_ends_within_two_seconds_and_the_report_is_silent_on_passwords(server, tmp_path, stalled):
+    with Publisher(server.url("in")):
+        process = start(server.url("in", "me:secret@"), server.url("out", "me:secret@"), "--report", tmp_path / "r.json", "--state", tmp_path / "s")
+        until((tmp_path / "s" / "after.jpg").exists)
+        if stalled:
+            server.tell("stall")
+            time.sleep(1)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 143 and time.monotonic() - begin < 2
+    told = json.loads((tmp_path / "r.json").read_text())
+    assert told["arrived"] == told["frames"] + told["dropped"] > 0
+    assert b"secret" not in said and "secret" not in (tmp_path / "r.json").read_text() + (tmp_path / "s" / "state.json").read_text()
+    assert b"Traceback" not in said
+
+
+def test_from_stdin_to_stdout(clip):
+    source = clip("in.ts")
+    process = start("-", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    out, said = process.communicate(source.read_bytes(), timeout=30)
+    assert process.returncode == 0, said
+    source.with_name("out.ts").write_bytes(out)
+    assert len(film(source.with_name("out.ts"))[0]) == 20
+    assert b"20 frames in, 20 out, 0 dropped" in said
+
+
+def test_numbers_survive_the_picture():
+    assert [number_of(numbered(n)) for n in (0, 1, 255, 4711, 65535)] == [0, 1, 255, 4711, 65535]
