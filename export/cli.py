@@ -69,7 +69,7 @@ def _onnx(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=["fp32"], help="default: fp32")
     parser.add_argument("--dtype", choices=tuple(DTYPES), nargs="+", default=["u8", "u16"], help="type of the planes; default: u8 u16")
     parser.add_argument("--clip", metavar="NAME", help="perceive with this model of open_clip, e.g. ViT-B-32 (default: the one that ships)")
-    parser.add_argument("--pretrained", metavar="TAG", help="its pretrained tag or checkpoint file, e.g. openai")
+    parser.add_argument("--clip-pretrained", "--pretrained", dest="pretrained", metavar="TAG", help="its tag, e.g. openai, or checkpoint file")
     every = (PERCEPTION, *RAINY)
     parser.add_argument("--only", choices=every, nargs="+", default=every, metavar="NETWORK", help=f"some of {', '.join(every)}")
     parser.set_defaults(run=_run_onnx)

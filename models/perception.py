@@ -23,19 +23,33 @@ SMALL = "derain-small"
 """The CLIP that ships: its open_clip model config is `derain-small.json`, its weights `derain-small.safetensors`."""
 
 
+class ClipError(OSError):
+    """A CLIP that open_clip cannot give; one line that names it and says what there is."""
+
+
 def clip(name: str = SMALL, pretrained: str | None = None) -> nn.Module:
     """A CLIP with both towers, float32 on the CPU, in evaluation mode.
 
     name: any model of open_clip, e.g. `ViT-B-32`; pretrained: one of its tags, e.g. `openai`, or a checkpoint file.
-    The small CLIP comes with the weights that ship unless a file is given.
+    The small CLIP comes with the weights that ship unless a file is given. ClipError if there is no such model, tag or file.
     """
     if name != SMALL:
-        model: nn.Module = open_clip.create_model(name, pretrained=pretrained)
-        return model.eval()
+        return _named(name, pretrained).eval()
     model = blank()
     state, _ = load(Path(pretrained) if pretrained else WEIGHTS / f"{SMALL}.safetensors")
     model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
     return model.eval()
+
+
+def _named(name: str, pretrained: str | None) -> nn.Module:
+    if name not in open_clip.list_models():
+        raise ClipError(f"--clip {name}: open_clip has no such model; it has {', '.join(open_clip.list_models()[:5])} and more, or leave it out")
+    try:
+        model: nn.Module = open_clip.create_model(name, pretrained=pretrained)
+    except (OSError, RuntimeError, ValueError) as error:  # no such tag; no network to fetch it by; not a checkpoint of this model
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ClipError(f"--clip-pretrained {pretrained}: {str(error).splitlines()[0]}; a checkpoint file of {name}, or one of: {tags}") from error
+    return model
 
 
 def blank() -> nn.Module:
@@ -88,7 +102,10 @@ class Perceiver(nn.Module):
 
 
 def perceiver(name: str = SMALL, pretrained: str | None = None) -> Perceiver:
-    """Perception by the CLIP of that name, ready to run."""
+    """Perception by the CLIP of that name, ready to run. ClipError, too, for a model of open_clip without pretrained weights."""
+    if name != SMALL and not pretrained:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
+        raise ClipError(f"--clip {name}: give its --clip-pretrained, a checkpoint file or one of: {tags or 'none known'}")
     model = clip(name, pretrained)
     with torch.no_grad():
         text = pattern_embeddings(model, name)

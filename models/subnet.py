@@ -112,7 +112,8 @@ class PlaneNet(nn.Module):
     def forward(self, y: Tensor, uv: Tensor, near: Tensor, peak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """y (N, 1, H, W), uv (N, 2, H/2, W/2), near (N, 4, H, W): all uint8 or all uint16; peak: (1,) float32, 2**bits - 1.
 
-        Returns clean y and uv like the inputs, and the mask, (N, 1, H, W) uint8 in 0..255, rounded up so that 0 means untouched. H, W: multiples of MULTIPLE.
+        Returns clean y and uv like the inputs, and the mask, (N, 1, H, W) uint8 in 0..255, rounded up so that 0 means untouched.
+        H, W: multiples of MULTIPLE.
         """
         luma, chroma, others = (plane.to(torch.int32) for plane in (y, uv, near))
         scale = 1 / peak

@@ -1,16 +1,18 @@
-"""`derain-train`: everything that ships, from folders of clean clips and stills."""
+"""`derain-train`: everything that ships, from folders of clean clips and stills; or the sub-networks from paired public sets."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from ..perception import SMALL, perceiver
 from ..spec import RAINY, SPECS
 from ..store import WEIGHTS
-from . import clip
+from . import clip, paired
 from .footage import load
 from .judge import Judge
 from .loop import Place, Recipe, run, specialist
@@ -21,7 +23,10 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     top = argparse.ArgumentParser(prog="derain-train", description="Train the networks of derain-video.")
     top.add_argument("what", choices=("clip", "generalist", "specialist", "all", "preview"))
-    top.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="clean clips and stills, searched with all their sub-folders")
+    top.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="clean clips and stills, searched with all their sub-folders")
+    top.add_argument("--pairs", type=Path, metavar="ROOT", help="paired folders of public sets, in place of clean footage and rendered rain")
+    top.add_argument("--clip", default=SMALL, metavar="NAME", help="with --pairs: CLIP of open_clip that routes (default: the one that ships)")
+    top.add_argument("--clip-pretrained", metavar="TAG", help="its pretrained tag or checkpoint file, e.g. openai")
     top.add_argument("--val", type=Path, nargs="+", help="clean clips and stills to judge by")
     top.add_argument(
         "--minutes", type=float, default=60, help="training time of the CLIP and of the generalist; a specialist takes a third (default: %(default)s)"
@@ -54,25 +59,43 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    for folder in [*options.folders, *(options.val or [])]:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such folder; give folders of clean clips and stills")
+    _check(options)
     if options.what == "preview":
         return sheet(load(options.folders), options.out, options.seed)
     val = load(options.val) if options.val else []
-    place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms)
+    shelves = _shelves(options) if options.pairs else None
+    recipes = _recipes(options, shelves)
+    place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves)
     if options.what in ("clip", "all"):
         clip.train(place, val, options.minutes, seed=options.seed)
     judge = Judge(val) if val and options.what != "clip" else None
-    for recipe in _recipes(options):
+    for recipe in recipes:
         run(recipe, place, judge)
 
 
-def _recipes(options: argparse.Namespace) -> list[Recipe]:
+def _check(options: argparse.Namespace) -> None:
+    """FileNotFoundError or ValueError for what cannot be trained on."""
+    for folder in [*options.folders, *(options.val or [])]:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder; give folders of clean clips and stills")
+    if bool(options.folders) == bool(options.pairs):
+        raise ValueError("give folders of clean clips and stills, or --pairs ROOT: derain-train generalist FOLDER")
+    if options.pairs and options.what not in ("generalist", "specialist"):
+        raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
+
+
+def _shelves(options: argparse.Namespace) -> paired.Shelves:
+    """The pairs by the pattern that the frozen CLIP decides."""
+    shelves = paired.shelves(options.pairs, perceiver(options.clip, options.clip_pretrained).to(options.device))
+    print(f"{options.pairs}: {paired.told(shelves)}", file=sys.stderr)
+    return shelves
+
+
+def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> list[Recipe]:
     size, minutes, seed = options.size, options.minutes, options.seed
     recipes = []
     if options.what in ("generalist", "all"):
         recipes.append(Recipe(f"{size}_generalist", minutes, size, batch=options.batch, seed=seed))
     if options.what in ("specialist", "all"):
         recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in options.pattern or RAINY]
-    return recipes
+    return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes

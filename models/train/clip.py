@@ -23,7 +23,7 @@ from ..store import save, stamp
 from ..views import SIDE, views
 from .camera import compress
 from .data import render
-from .feed import Feed
+from .feed import Feed, Rendered
 from .footage import Scene
 from .loop import Place, command, commit
 from .rain import Storm, bank, uniform
@@ -132,8 +132,8 @@ def train(place: Place, val: list[Scene], minutes: float, batch: int = 48, seed:
     if checkpoint.exists():
         training.resume(checkpoint)
     frames = frames_to_judge(val) if val else []
-    seed += training.step
-    with Feed(make, place.folders, SHARES, seed, place.workers, place.storms) as feed, (place.runs / f"{SMALL}.jsonl").open("a") as log:
+    views_of = Rendered(make, place.folders, SHARES, place.storms)
+    with Feed(views_of, seed + training.step, place.workers) as feed, (place.runs / f"{SMALL}.jsonl").open("a") as log:
         _spend(training, feed, frames, batch, checkpoint, log.write)
     target = place.weights / f"{SMALL}.safetensors"
     half = {key: value.half() if value.is_floating_point() else value for key, value in training.model.state_dict().items()}

@@ -1,9 +1,10 @@
-"""Processes that render beside the training step."""
+"""Processes that make samples beside the training step."""
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -19,19 +20,34 @@ Item = TypeVar("Item")
 Make = Callable[[torch.Generator, Scene, dict[str, list[Storm]], str], Item]
 
 
-class Feed(Generic[Item]):
-    """What `make` makes of random scenes below `folders` and patterns drawn by `shares`, without end.
+@dataclass(frozen=True)
+class Rendered(Generic[Item]):
+    """A source: what `make` makes of random scenes below `folders` and patterns drawn by `shares`, without end.
 
-    make: a module's function of (generator, scene, storms, pattern); storms: kinds of rain that each process renders first.
-    Used by `with`; the processes end with it.
+    make: a module's function of (generator, scene, storms, pattern); storms: kinds of rain that are rendered first.
     """
 
-    def __init__(self, make: Make[Item], folders: list[Path], shares: dict[str, float], seed: int, workers: int = 1, storms: int = 240) -> None:
+    make: Make[Item]
+    folders: list[Path]
+    shares: dict[str, float]
+    storms: int = 240
+
+    def __call__(self, seed: int) -> Iterator[Item]:
+        scenes = load(self.folders)
+        g = torch.Generator().manual_seed(seed)
+        storms = bank(g, self.storms)
+        while True:
+            scene = scenes[int(torch.randint(len(scenes), (), generator=g))]
+            yield self.make(g, scene, storms, pattern_at(g, self.shares))
+
+
+class Feed(Generic[Item]):
+    """What `source`, called with a seed, yields in each of some processes. Used by `with`; the processes end with it."""
+
+    def __init__(self, source: Callable[[int], Iterator[Item]], seed: int, workers: int = 1) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process that computed with threads hangs
-        self.queue: multiprocessing.Queue[Item] = context.Queue(8)
-        self.processes = [
-            context.Process(target=_work, args=(make, folders, shares, seed + k, storms, self.queue), daemon=True) for k in range(workers)
-        ]
+        self.queue: multiprocessing.Queue[Item | Exception] = context.Queue(8)
+        self.processes = [context.Process(target=_work, args=(source, seed + k, self.queue), daemon=True) for k in range(workers)]
 
     def __enter__(self) -> Feed[Item]:
         for process in self.processes:
@@ -44,36 +60,42 @@ class Feed(Generic[Item]):
             process.join()
 
     def get(self) -> Item:
-        """The next item, waited for. RuntimeError if a renderer died; its traceback is on standard error."""
+        """The next item, waited for. What was wrong with the user's files is raised here; RuntimeError if a process died."""
         while True:
             try:
-                return self.queue.get(timeout=5)
+                item = self.queue.get(timeout=5)
             except queue.Empty:
                 if not all(process.is_alive() for process in self.processes):
-                    raise RuntimeError("a process that renders rain died; its error is above") from None
+                    raise RuntimeError("a process that makes samples died; its error is above") from None
+                continue
+            if isinstance(item, Exception):
+                raise item
+            return item
 
     def ready(self) -> bool:
         """Whether an item is there without waiting."""
         return not self.queue.empty()
 
 
-def _work(make: Make[Item], folders: list[Path], shares: dict[str, float], seed: int, kinds: int, out: multiprocessing.Queue[Item]) -> None:
+def _work(source: Callable[[int], Iterator[Item]], seed: int, out: multiprocessing.Queue[Item | Exception]) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    scenes = load(folders)
-    g = torch.Generator().manual_seed(seed)
-    storms = bank(g, kinds)
     trainer = multiprocessing.parent_process()
-    while trainer is not None and trainer.is_alive():
-        scene = scenes[int(torch.randint(len(scenes), (), generator=g))]
-        _offer(out, make(g, scene, storms, pattern_at(g, shares)), trainer)
+    assert trainer is not None  # this runs in a child
+    try:
+        for item in source(seed):
+            if not _offer(out, item, trainer):
+                return
+    except (OSError, ValueError) as error:
+        _offer(out, error, trainer)
 
 
-def _offer(out: multiprocessing.Queue[Item], item: Item, trainer: BaseProcess) -> None:
-    """Puts an item as soon as there is room; gives up when the trainer is gone, so that no renderer outlives it."""
+def _offer(out: multiprocessing.Queue[Item | Exception], item: Item | Exception, trainer: BaseProcess) -> bool:
+    """Puts an item as soon as there is room; gives up when the trainer is gone, so that no process outlives it."""
     while trainer.is_alive():
         try:
             out.put(item, timeout=5)
         except queue.Full:
             continue
-        return
+        return True
+    return False

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +21,10 @@ from ..losses import DynamicLossSchedule, mask_loss
 from ..spec import RAINY, SPECS
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
-from .data import Pool, make
-from .feed import Feed
+from .data import Pool, Sample, make
+from .feed import Feed, Rendered
 from .judge import Judge
+from .paired import Paired, Shelves
 
 SHARES = {"clear": 0.12, "light": 0.38, "heavy": 0.5}
 """How often the generalist sees each pattern. No downpour: whether a veil is to be lifted is what routing tells, and one network
@@ -48,6 +49,11 @@ class Recipe:
     seed: int = 1
     mask_weight: float = 0.2
     average: float = 0.999
+
+    @property
+    def pattern(self) -> str:
+        """What the network is for: a pattern, or `generalist`."""
+        return self.name.removeprefix(f"{self.size}_")
 
 
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
@@ -128,7 +134,7 @@ class Training:
 class Place:
     """Where a run works. folders: of clean footage; weights: folder for the result; runs: folder for checkpoints and logs.
 
-    device: of torch; workers: processes that render, `storms` kinds of rain each.
+    device: of torch; workers: processes that render, `storms` kinds of rain each. shelves: pairs that take the place of rendered rain.
     """
 
     folders: list[Path]
@@ -137,6 +143,11 @@ class Place:
     device: str = "cpu"
     workers: int = 1
     storms: int = 240
+    shelves: Shelves | None = None
+
+    def source(self, shares: dict[str, float]) -> Callable[[int], Iterator[Sample]]:
+        """Samples without end, of a seed, with the patterns in these shares."""
+        return Paired(self.shelves, shares) if self.shelves else Rendered(make, self.folders, shares, self.storms)
 
 
 def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
@@ -147,7 +158,7 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
     if checkpoint.exists():
         training.resume(checkpoint)
     seed = recipe.seed + training.step
-    with Feed(make, place.folders, recipe.shares, seed, place.workers, place.storms) as feed, log.open("a") as lines:
+    with Feed(place.source(recipe.shares), seed, place.workers) as feed, log.open("a") as lines:
         _spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
     facts = judge.figures(training.mean) if judge else {}
     target = place.weights / f"{recipe.name}.safetensors"

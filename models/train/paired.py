@@ -1,0 +1,125 @@
+"""Samples of paired public sets, each for the specialist that the router would send it to.
+
+A still is a window of one; a frame of a clip has its neighbours, aligned as in use (align.py). Pictures become planes as the pipeline makes them
+of RGB: BT.601 in full range, chroma halved by the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from ..align import Seen, near
+from ..spec import NEIGHBOURS, PATTERNS
+from ..views import views
+from .data import SEEN, SIDE, Sample
+from .pairs import RGB, Pair, PairError, find
+from .rain import pattern_at, uniform
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One frame of a pair."""
+
+    pair: Pair
+    index: int
+
+
+Shelves = dict[str, list[Spot]]
+"""Frames by the pattern that perception decides for them; every pattern is there."""
+
+
+def shelves(root: Path, perceive: Callable[[Tensor], Tensor]) -> Shelves:
+    """Every frame of the pairs below `root`. A clip is looked at once, in its middle, and stays together.
+
+    perceive: views (N, 3, 224, 224) uint8 -> scores (4,). PairError for folders that do not pair up and pictures that cannot be read.
+    """
+    pairs = [pair for group in find(root) for pair in group.pairs]
+    found: Shelves = {pattern: [] for pattern in PATTERNS}
+    for pair in tqdm(pairs, unit="look", desc="routing", leave=False):
+        found[_pattern(pair, perceive)] += [Spot(pair, k) for k in range(len(pair.rainy))]
+    return found
+
+
+def _pattern(pair: Pair, perceive: Callable[[Tensor], Tensor]) -> str:
+    rainy, _ = pair.pictures(len(pair.rainy) // 2)
+    with torch.no_grad():
+        return PATTERNS[int(perceive(torch.from_numpy(views(*planes(rainy)))).argmax())]
+
+
+def told(shelves: Shelves) -> str:
+    """How many frames each pattern has, as one line."""
+    return ", ".join(f"{pattern} {len(shelf)}" for pattern, shelf in shelves.items())
+
+
+def shares(shelves: Shelves, pattern: str, wanted: dict[str, float]) -> dict[str, float]:
+    """How often to draw each pattern: for `generalist` as often as it is there, else as `wanted`, without those that have no frame.
+
+    ValueError if `pattern` has none.
+    """
+    if pattern == "generalist":
+        return {name: float(len(shelf)) for name, shelf in shelves.items()}
+    if not shelves[pattern]:
+        raise ValueError(f"--pattern {pattern}: perception sends no frame there ({told(shelves)}); train another one, or give another --clip")
+    return {name: share for name, share in wanted.items() if shelves[name]}
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A source for a Feed: samples of random frames, the patterns drawn by `shares`, without end."""
+
+    shelves: Shelves
+    shares: dict[str, float]
+
+    def __call__(self, seed: int) -> Iterator[Sample]:
+        g = torch.Generator().manual_seed(seed)
+        while True:
+            pattern = pattern_at(g, self.shares)
+            shelf = self.shelves[pattern]
+            yield sample(g, shelf[int(torch.randint(len(shelf), (), generator=g))], pattern)
+
+
+def sample(g: torch.Generator, spot: Spot, pattern: str) -> Sample:
+    """A random SIDE x SIDE window of a frame, with its state and its truth; smaller pictures repeat their edge. PairError as Pair.pictures."""
+    first, last = _window(g, len(spot.pair.rainy), spot.index)
+    pictures = [spot.pair.pictures(k) for k in range(first, last)]
+    if len({rainy.shape for rainy, _ in pictures}) > 1:
+        raise PairError(f"{spot.pair.rainy[spot.index]}: frames of one clip differ in size")
+    top, left = (int(torch.randint(max(1, side - SIDE + 1), (), generator=g)) for side in pictures[0][0].shape[:2])
+    rainy = [planes(_cut(picture, top, left)) for picture, _ in pictures]
+    (y, uv), centre = rainy[spot.index - first], spot.index - first
+    clean_y, clean_uv = planes(_cut(pictures[centre][1], top, left))
+    state = near([Seen(shot) for shot, _ in rainy], centre)
+    mask = (cv2.absdiff(y, clean_y) / SEEN).clip(0, 255).round().astype(np.uint8)
+    luma, chroma, others, truth, colour, rain = map(torch.from_numpy, (y[None], uv, state, clean_y[None], clean_uv, mask[None]))
+    return Sample(luma, chroma, others, truth, colour, rain, PATTERNS.index(pattern))
+
+
+def _window(g: torch.Generator, length: int, index: int) -> tuple[int, int]:
+    """First and last + 1 of the window around a frame: two frames each way mostly, else the past alone, as live streams have it."""
+    before, after = (2, 2) if uniform(g, 0, 1) < 0.75 else (NEIGHBOURS, 0)
+    return max(0, index - before), min(length, index + after + 1)
+
+
+def _cut(picture: RGB, top: int, left: int) -> RGB:
+    part = np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE])
+    down, right = SIDE - part.shape[0], SIDE - part.shape[1]
+    return np.asarray(cv2.copyMakeBorder(part, 0, down, 0, right, cv2.BORDER_REPLICATE), np.uint8) if down or right else part
+
+
+def planes(rgb: RGB) -> tuple[Bytes, Bytes]:
+    """y (H, W) and uv (2, H/2, W/2) of RGB (H, W, 3), all uint8; an odd last row or column is left out."""
+    height, width = (side // 2 * 2 for side in rgb.shape[:2])
+    y, cr, cb = cv2.split(cv2.cvtColor(np.ascontiguousarray(rgb[:height, :width]), cv2.COLOR_RGB2YCrCb))
+    half = [cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA) for plane in (cb, cr)]
+    return np.asarray(y, np.uint8), np.stack(half).astype(np.uint8)
