@@ -82,12 +82,12 @@ def test_pictures_and_sound_arrive_clean_and_soon(server, runtime):
 
 
 def test_a_kick_is_survived_on_both_sides_and_time_goes_on(server, runtime, tmp_path):
-    with Publisher(server.url("in")), Reader(server.url("out")) as reader:
-        with live(job_of(server.url("in"), server.url("out"), tmp_path / "rec.mkv", segment=600.0), runtime) as report:
-            until(lambda: len(reader.numbers) > 25)
-            server.tell("kick")
-            seen = len(reader.numbers)
-            until(lambda: len(reader.numbers) > seen + 25 and report.reconnects >= 1)
+    job = job_of(server.url("in"), server.url("out"), tmp_path / "rec.mkv", segment=600.0)
+    with Publisher(server.url("in")), Reader(server.url("out")) as reader, live(job, runtime) as report:
+        until(lambda: len(reader.numbers) > 25)
+        server.tell("kick")
+        seen = len(reader.numbers)
+        until(lambda: len(reader.numbers) > seen + 25 and report.reconnects >= 1)
     assert report.outputs[0].reconnects >= 1 and report.outputs[1].reconnects == 0
     (recorded,) = tmp_path.iterdir()
     times, numbers = film(recorded)
@@ -102,12 +102,11 @@ def film(path):
 
 
 def test_a_camera_of_another_size_begins_a_new_programme(server, runtime, tmp_path):
-    with Publisher(server.url("in")) as pub:
-        with live(job_of(server.url("in"), tmp_path / "rec.mp4", segment=600.0), runtime) as report:
-            until(lambda: report.frames > 25)
-            pub.size = (192, 128)
-            before = report.frames
-            until(lambda: report.frames > before + 25 and report.reconnects >= 1)
+    with Publisher(server.url("in")) as pub, live(job_of(server.url("in"), tmp_path / "rec.mp4", segment=600.0), runtime) as report:
+        until(lambda: report.frames > 25)
+        pub.size = (192, 128)
+        before = report.frames
+        until(lambda: report.frames > before + 25 and report.reconnects >= 1)
     files = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime)
     assert len(files) == 2
     for path, size in zip(files, [(128, 64), (192, 128)], strict=True):
@@ -125,14 +124,13 @@ def test_a_silent_server_ends_neither_the_other_output_nor_the_stop(server, runt
 
 
 def test_a_silent_camera_is_a_disconnect(server, runtime, tmp_path):
-    with Publisher(server.url("in")) as pub:
-        with live(job_of(server.url("in"), tmp_path / "rec.mkv"), runtime) as report:
-            until(lambda: report.frames > 10)
-            pub.paused.set()
-            until(lambda: report.reconnects >= 1, 20)
-            pub.paused.clear()
-            before = report.frames
-            until(lambda: report.frames > before + 10, 20)
+    with Publisher(server.url("in")) as pub, live(job_of(server.url("in"), tmp_path / "rec.mkv"), runtime) as report:
+        until(lambda: report.frames > 10)
+        pub.paused.set()
+        until(lambda: report.reconnects >= 1, 20)
+        pub.paused.clear()
+        before = report.frames
+        until(lambda: report.frames > before + 10, 20)
 
 
 def test_newest_wins_on_a_slow_machine_and_it_degrades_by_plan(server, fake, tmp_path):
@@ -142,11 +140,10 @@ def test_newest_wins_on_a_slow_machine_and_it_degrades_by_plan(server, fake, tmp
             return super().derain(pattern, y, uv, near, peak)
 
     runtime = Slow()
-    with Publisher(server.url("in"), size=(192, 128)):
-        with live(job_of(server.url("in"), tmp_path / "rec.mkv", patience=1.0), runtime) as report:
-            until(lambda: report.level == "pass", 20)
-            before = report.frames
-            until(lambda: report.frames > before + 20)
+    with Publisher(server.url("in"), size=(192, 128)), live(job_of(server.url("in"), tmp_path / "rec.mkv", patience=1.0), runtime) as report:
+        until(lambda: report.level == "pass", 20)
+        before = report.frames
+        until(lambda: report.frames > before + 20)
     assert report.dropped > 20
     assert [note.rpartition(": ")[2] for note in report.notes] == ["deraining at half size", "frames pass through"]
     assert {shape for _, shape, _, _ in runtime.calls} == {(1, 1, 128, 192), (1, 1, 64, 128)}
@@ -176,9 +173,9 @@ def test_recordings_join_without_a_gap(clip, runtime, tmp_path):
 
 
 def test_transport_streams_over_udp(runtime):
-    with Publisher("udp://127.0.0.1:23457?pkt_size=1316", "mpegts"), Reader("udp://127.0.0.1:23458") as reader:
-        with live(job_of("udp://127.0.0.1:23457", "udp://127.0.0.1:23458"), runtime) as report:
-            until(lambda: len(reader.numbers) > 25, 25)
+    camera, player = Publisher("udp://127.0.0.1:23457?pkt_size=1316", "mpegts"), Reader("udp://127.0.0.1:23458")
+    with camera, player as reader, live(job_of("udp://127.0.0.1:23457", "udp://127.0.0.1:23458"), runtime) as report:
+        until(lambda: len(reader.numbers) > 25, 25)
     assert grows([seconds for _, seconds, _, _ in reader.numbers]) and report.arrived > 25
 
 

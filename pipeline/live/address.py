@@ -8,8 +8,8 @@ from pathlib import Path
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "http", "https")
 
-RTMP_KEY = re.compile(r"(rtmps?://[^\s/]+/[^\s/]+/)[^\s'\"?]+")
-USER = re.compile(r"(\w+://)[^\s/@]*@")
+RTMP_KEY = re.compile(r"(rtmps?://[^\s/]+/[^\s/]+/)[^\s'\"]+")
+USER = re.compile(r"(\w+://)[^\s'\"]*@")  # to the last @: passwords with / or @ in them are written unquoted
 QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+")
 
 SILENCE = 3.0

@@ -33,6 +33,7 @@ class Plan:
     _arrived: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
     _lowered: float = field(default=0.0, init=False)
+    _trying: bool = field(default=False, init=False)
 
     @property
     def level(self) -> str:
@@ -54,15 +55,15 @@ class Plan:
     def _lower(self, now: float) -> bool:
         if self.at + 1 == len(self.levels):
             return False
-        if self._lowered:
+        if self._trying:
             self.retry = min(self.longest, 2 * self.retry)
-        self.at, self._lowered = self.at + 1, now
+        self.at, self._lowered, self._trying = self.at + 1, now, False
         return True
 
     def _raise(self, now: float) -> bool:
         if self.at == 0 or now - self._lowered < self.retry:
             return False
-        self.at -= 1
+        self.at, self._lowered, self._trying = self.at - 1, now, True
         return True
 
     def _restart(self, now: float, arrived: int, done: int) -> None:

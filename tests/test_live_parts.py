@@ -1,0 +1,134 @@
+"""The parts of the live pipeline that need no peer: clocks, boxes, the plan, half size, what is shown of an address."""
+
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from derain_video.pipeline.frame import LAYOUTS, Frame
+from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
+from derain_video.pipeline.live.clock import Backoff, Timeline
+from derain_video.pipeline.live.half import halved, restored
+from derain_video.pipeline.live.mailbox import Mailbox
+from derain_video.pipeline.live.plan import Plan
+
+
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("rtsp://me:se@cret@cam:554/1", "rtsp://...@cam:554/1"),
+        ("rtsp://cam/1?user=me&password=secret", "rtsp://cam/1?..."),
+        ("rtmp://host/live/secret", "rtmp://host/live/..."),
+        ("rtmp://host/live/se/cret?a=secret", "rtmp://host/live/..."),
+        ("udp://239.0.0.1:1234", "udp://239.0.0.1:1234"),
+        ("cannot open rtsp://me:secret@cam/1: gone", "cannot open rtsp://...@cam/1: gone"),
+    ],
+)
+def test_credentials_are_not_shown(url, shown):
+    assert redacted(url) == shown
+    assert str(Address(url)) == shown and "secret" not in repr(Address(url))
+
+
+@pytest.mark.parametrize(
+    "words, live",
+    [("in.mp4 out.mp4", False), ("rtsp://a/b out.mp4", True), ("in.mp4 -", True), ("/dev/video0 out.mkv", True), ("in.m3u8 out.mp4", False)],
+)
+def test_which_pipeline(words, live):
+    assert is_live(words.split()) == live
+
+
+def test_recordings_are_named_by_the_time(tmp_path):
+    assert segment_name(tmp_path / "a.mp4") == str(tmp_path / "a_%Y%m%d-%H%M%S.mp4")
+    assert segment_name(tmp_path / "%H.mkv") == str(tmp_path / "%H.mkv")
+
+
+def test_a_full_box_drops_the_oldest_and_counts():
+    box = Mailbox(2)
+    assert [box.put(i) for i in range(4)] == [None, None, 0, 1]
+    assert (box.get(0), box.get(0), box.get(0), box.dropped) == (2, 3, None, 2)
+    box.close()
+    assert box.put(5) == 5 and box.dropped == 3 and box.over
+
+
+def test_a_box_that_waits_loses_nothing():
+    box, got = Mailbox(2, wait=True), []
+    thread = threading.Thread(target=lambda: [box.put(i) for i in range(50)])
+    thread.start()
+    while len(got) < 50:
+        got.append(box.get(1))
+    thread.join()
+    assert got == list(range(50)) and box.dropped == 0
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_time_goes_on_across_connections_jumps_and_missing_stamps():
+    clock = Clock()
+    line = Timeline(clock)
+    stamps = []
+    for connection, begin in enumerate((5000.0, 3.0, -77.0)):
+        line.reset()
+        for i in range(5):
+            clock.now = 100 + connection * 10 + i * 0.04
+            stamps.append(line.picture(begin + i * 0.04))
+    assert stamps[5] == 10 * 90000 and stamps[10] == 20 * 90000
+    assert np.allclose(np.diff(stamps).reshape(-1)[[0, 1, 2, 3, 5, 6, 7, 8]], 3600, atol=1)
+    clock.now += 0.04
+    stamps.append(line.picture(90000.0))  # the camera's clock was set
+    assert stamps[-1] == pytest.approx(20.2 * 90000, abs=2)
+    stamps += [line.picture(90000.0), line.picture(89999.99), line.picture(None)]
+    assert all(b > a for a, b in zip(stamps, stamps[1:], strict=False))
+
+
+def test_sound_keeps_its_distance_to_the_pictures():
+    clock = Clock()
+    line = Timeline(clock)
+    assert line.sound(7.0) is None
+    first = line.picture(7.0)
+    assert line.sound(7.5) == first + 45000
+    assert line.sound(7.5) is None and line.sound(6.0) is None
+
+
+def test_backoff_doubles_to_a_bound_and_spreads():
+    plain = Backoff(0.5, 4.0, lambda: 0.5)
+    assert [plain.next() for _ in range(5)] == [0.5, 1.0, 2.0, 4.0, 4.0]
+    plain.reset()
+    assert plain.next() == 0.5
+    assert len({round(Backoff().next(), 6) for _ in range(10)}) > 5
+
+
+def test_the_plan_gives_up_in_order_and_tries_again_ever_more_rarely():
+    plan, now, done, went = Plan(patience=5, retry=60), 0.0, 0, []
+    for second in range(180):
+        now, arrived = float(second), second * 25
+        done += {"full": 5, "fast": 8, "half": 25, "pass": 25}[plan.level]
+        if plan.tell(now, arrived, done):
+            went.append((second, plan.level))
+    assert [level for _, level in went] == ["fast", "half", "fast", "half"]
+    assert 60 <= went[2][0] - went[1][0] < 70 and plan.retry == 120
+
+
+def yuv(height, width, value):
+    y = np.full((height, width), value, np.uint8)
+    return Frame((y, y[::2, ::2].copy(), y[::2, ::2].copy()), LAYOUTS["yuv420p"], time_base=Fraction(1, 25))
+
+
+def test_half_size_enlarges_the_change_only():
+    rng = np.random.default_rng(0)
+    frame = yuv(64, 96, 0)
+    frame.planes[0][...] = rng.integers(40, 200, (64, 96), np.uint8)
+    small = halved(frame)
+    assert (small.height, small.width) == (32, 48)
+    mask = np.zeros((32, 48), np.uint8)
+    mask[:, :24] = 255
+    clean = small.replace(planes=(np.where(mask > 0, small.planes[0] - 10, small.planes[0]).astype(np.uint8), *small.planes[1:]), mask=mask)
+    result = restored(frame, small, clean)
+    change = frame.planes[0].astype(int) - result.planes[0]
+    assert (change[:, :46] == 10).all() and not change[:, 49:].any() and not change[result.mask == 0].any()
+    assert np.array_equal(result.planes[1], frame.planes[1])
