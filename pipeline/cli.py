@@ -25,6 +25,7 @@ from .pictures import ENDINGS, NUMBER
 from .progress import Lines, bar
 from .report import Report
 from .run import Interrupted, Job, check_targets, run
+from .trace import Trace
 
 MODELS = ("auto", "fast", "quality")
 
@@ -80,6 +81,7 @@ def _output_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--compare", choices=WAYS, default="", help="show before and after: whole pictures side by side, or split down the middle")
     g.add_argument("--mask", type=Path, metavar="FILE", help="write the rain mask as a video too")
     g.add_argument("--report", type=Path, metavar="FILE", help="write counts and times as JSON")
+    g.add_argument("--trace", type=Path, metavar="FILE", help="write when each stage worked on which frame, as JSON that Perfetto opens")
     g.add_argument("-y", "--yes", action="store_true", help="replace outputs that are there")
     g.add_argument("-n", "--no", action="store_true", help="never replace outputs; default: ask on a terminal, else refuse")
     g.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
@@ -109,9 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, stop: Stop) -> int:
-    job, report = _job(args), Report()
+    job, report = _job(args), Report(trace=Trace() if args.trace else None)
     check_targets(job)
-    for path in filter(None, (job.target, job.mask, args.report)):
+    for path in filter(None, (job.target, job.mask, args.report, args.trace)):
         _may_replace(path, args)
     model = "fast" if args.model == "auto" else args.model
     with load(args.runtime, model=model, precision=args.precision, threads=args.threads) as runtime:
@@ -119,6 +121,8 @@ def _run(args: argparse.Namespace, stop: Stop) -> int:
         run(job, runtime, report, stop, None if args.quiet else bar)
     if args.report:
         report.save(args.report)
+    if report.trace:
+        report.trace.save(args.trace)
     done = f"{job.target}: interrupted, the frames done so far are in it: " if report.interrupted else f"{job.target}: "
     log.info("%s%s", done, report.line())
     return stop.code

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 from ..export.runtime.base import Runtime
 from ..models.align import Seen, near
 from ..models.planes import crop, pad
 from .chroma import luma, merge, split
-from .frame import Frame
+from .frame import Frame, Plane
 from .report import Report
 
 BEFORE, AFTER = 2, 2
@@ -52,6 +53,16 @@ def _rest(held: list[Held], at: int, before: int) -> Iterator[tuple[list[Held], 
         yield held[first:], place - first
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A frame with what its network takes: padded y, uv and near; None for `clear`. number: of the frame; uv: its chroma, unpadded."""
+
+    frame: Frame
+    number: int
+    uv: Plane | None = None
+    padded: tuple[Plane, Plane, Plane] | None = None
+
+
 def derain(
     frames: Iterator[Frame], runtime: Runtime, report: Report, before: int = BEFORE, after: int = AFTER, keep: bool = False
 ) -> Iterator[Frame]:
@@ -59,22 +70,47 @@ def derain(
 
     before, after: neighbours that a frame may draw on, at most 4 in all. keep: clean frames carry the rainy one in `before`.
     """
-    for window, at in windows(frames, before, after):
-        frame = window[at].frame
+    return restore(align(frames, report, before, after), runtime, report, keep)
+
+
+def align(frames: Iterator[Frame], report: Report, before: int = BEFORE, after: int = AFTER) -> Iterator[Ready]:
+    """The first half of derain, which needs no network."""
+    for number, (window, at) in enumerate(windows(frames, before, after)):
+        if window[at].frame.pattern == "clear":
+            yield Ready(window[at].frame, number)
+        else:
+            with report.clock("align", number):
+                ready = aligned(window, at, number)
+            yield ready
+
+
+def restore(aligned: Iterator[Ready], runtime: Runtime, report: Report, keep: bool = False) -> Iterator[Frame]:
+    """The second half of derain."""
+    for ready in aligned:
+        frame = ready.frame
         report.pattern = frame.pattern
         report.patterns[frame.pattern] += 1
-        if frame.pattern != "clear":
-            with report.clock("derain"):
-                frame = clean(window, at, runtime)
-        yield frame.replace(before=window[at].frame) if keep else frame
+        if ready.padded:
+            with report.clock("derain", ready.number):
+                frame = restored(ready, runtime)
+        yield frame.replace(before=ready.frame) if keep else frame
 
 
 def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
     """One frame without its rain."""
+    return restored(aligned(window, at), runtime)
+
+
+def aligned(window: list[Held], at: int, number: int = 0) -> Ready:
     frame = window[at].frame
     y, uv = split(frame)
-    padded = pad(y, uv, near([held.seen for held in window], at))
-    result = runtime.derain(frame.pattern, *padded, frame.layout.peak)
+    return Ready(frame, number, uv, pad(y, uv, near([held.seen for held in window], at)))
+
+
+def restored(ready: Ready, runtime: Runtime) -> Frame:
+    frame, uv = ready.frame, ready.uv
+    assert uv is not None and ready.padded
+    result = runtime.derain(frame.pattern, *ready.padded, frame.layout.peak)
     mask = crop(result.mask, frame.height, frame.width)[0]
     clean_y = crop(result.y, frame.height, frame.width)[0]
     clean_uv = crop(result.uv, *uv.shape[1:])

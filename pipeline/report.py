@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import WriteError, line
+from .trace import Trace
 
 T = TypeVar("T")
 
-STAGES = ("decode", "perceive", "derain", "encode")
+STAGES = ("decode", "perceive", "align", "derain", "encode")
 
 log = logging.getLogger("derain_video")
 
 
 @dataclass
 class Report:
-    """Counts and seconds of one run. seconds: busy time of each stage; stages overlap, so they may add to more than `wall`."""
+    """Counts and seconds of one run. seconds: busy time of each stage; stages overlap, so they may add to more than `wall`.
+
+    trace: is given every span of work, if there is one.
+    """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     patterns: Counter[str] = field(default_factory=Counter)
@@ -38,6 +42,7 @@ class Report:
     interrupted: bool = False
     started: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] = field(default_factory=dict)
+    trace: Trace | None = None
 
     def note(self, text: str) -> None:
         """Says once what the user must know: something is not kept, or not as it was."""
@@ -46,12 +51,16 @@ class Report:
             log.warning("%s", text)
 
     @contextmanager
-    def clock(self, stage: str) -> Iterator[None]:
+    def clock(self, stage: str, number: int | None = None) -> Iterator[None]:
+        """Counts what is done inside as work of a stage. number: of the frame, for stages that pass frames over."""
         begin = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - begin
+            end = time.perf_counter()
+            self.seconds[stage] += end - begin
+            if self.trace:
+                self.trace.add(stage, begin, end, number)
 
     def timed(self, stage: str, items: Iterator[T]) -> Iterator[T]:
         """The same items; the time that each takes to come is the stage's."""

@@ -1,4 +1,4 @@
-"""One job from file to file: write(sink, derain(route(read(source))))."""
+"""One job from file to file: write(sink, restore(align(route(read(source)))))."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .ahead import ahead
 from .codec import Settings
 from .compare import aside, compared, mask_video, widened
 from .decode import LIMIT, Source, Span, Video, open_source
-from .derain import derain
+from .derain import align, restore
 from .encode import Sink, open_sink
 from .errors import DerainError, OptionError, WriteError
 from .frame import Frame
@@ -24,6 +24,9 @@ from .route import route
 
 AHEAD = 4
 """Frames decoded before they are needed, and as many derained ones that wait for the encoder."""
+
+ALIGNED = 1
+"""Frames that wait for the network with their neighbours aligned: a thread aligns the next one while it runs."""
 
 Reader = Source | PictureSource
 Writer = Sink | PictureSink
@@ -66,8 +69,8 @@ def run(
     with ExitStack() as opened:
         source = opened.enter_context(open_reader(job, report))
         read = opened.enter_context(closing(ahead(source.read(), AHEAD)))
-        clean = derain(route(read, runtime, report, job.pattern), runtime, report, keep=bool(job.compare))
-        frames: Iterator[Frame] = opened.enter_context(closing(ahead(clean, AHEAD)))
+        ready = opened.enter_context(closing(ahead(align(route(read, runtime, report, job.pattern), report), ALIGNED)))
+        frames: Iterator[Frame] = opened.enter_context(closing(ahead(restore(ready, runtime, report, keep=bool(job.compare)), AHEAD)))
         if job.mask:
             frames = aside(frames, opened.enter_context(_mask_writer(job, source.video, report)).write)
         if job.compare:

@@ -47,12 +47,19 @@ def test_flag_free(clip, command, capsys, look):
     assert "20 frames in" in said.err and "20 heavy" in said.err and said.err.count("\n") == 1
 
 
+def test_trace(clip, command):
+    source = clip()
+    assert command(source, source.with_name("out.mp4"), "--trace", source.with_name("t.json"), "-q") == 0
+    events = json.loads(source.with_name("t.json").read_text())["traceEvents"]
+    assert sum(event["name"] == "derain" for event in events) == 20
+
+
 def test_report(clip, command):
     source = clip()
     assert command(source, source.with_name("out.mp4"), "--report", source.with_name("r.json"), "-q") == 0
     told = json.loads(source.with_name("r.json").read_text())
     assert told["frames"] == 20 and told["patterns"] == {"heavy": 20} and told["runtime"] == "fake"
-    assert abs(sum(told["shares"].values()) - 1) < 0.01 and set(told["shares"]) == {"decode", "perceive", "derain", "encode"}
+    assert abs(sum(told["shares"].values()) - 1) < 0.01 and set(told["shares"]) == {"decode", "perceive", "align", "derain", "encode"}
     assert told["cache"]["hits"] + told["cache"]["misses"] == 20
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,7 +31,7 @@ class Clean:
 
 
 class Runtime(Protocol):
-    """What computes the networks. One caller at a time; results belong to the caller."""
+    """What computes the networks. Any thread may call; calls wait for each other. Results belong to the caller."""
 
     @property
     def name(self) -> str:
@@ -83,20 +84,23 @@ class Networks:
     def __init__(self, backend: Backend, model: str) -> None:
         self._backend, self._model = backend, model
         self._built: dict[Graph, Network] = {}
+        self._busy = threading.Lock()
         self._made = backend.precision if backend.precision in MADE else "fp32"
         self.name, self.precision, self.device = backend.name, backend.precision, backend.device
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         if views.dtype != np.uint8 or views.ndim != 4 or views.shape[1:] != (3, 224, 224):
             raise OptionError(f"views are (N, 3, 224, 224) uint8, not {views.shape} {views.dtype}")
-        (scores,) = self._network(Graph(PERCEPTION))({"views": views})
+        with self._busy:
+            (scores,) = self._network(Graph(PERCEPTION))({"views": views})
         return scores
 
     def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int) -> Clean:
         check(pattern, y, uv, near)
         graph = Graph(self._model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
         feed = {"y": y, "uv": uv, "near": near, "peak": np.array([peak], np.float32)}
-        return Clean(*self._network(graph)(feed))
+        with self._busy:
+            return Clean(*self._network(graph)(feed))
 
     def close(self) -> None:
         self._built.clear()
