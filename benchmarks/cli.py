@@ -1,4 +1,4 @@
-"""`derain-bench quality|speed|routing`: what the networks and the program are worth, in figures."""
+"""`derain-bench quality|ablation|stability|perception|routing|speed`: what the networks and the program are worth, in figures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 
+RAINED_ON = "clean clips and stills, to be rained on"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one benchmark. Returns 0, or 2 after one line on stderr where the input is at fault."""
@@ -36,24 +38,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="derain-bench", description=__doc__)
-    commands = root.add_subparsers(required=True, metavar="quality|speed|routing")
+    commands = root.add_subparsers(required=True, metavar="quality|ablation|stability|perception|routing|speed")
     _quality(commands.add_parser("quality", help="PSNR-Y, SSIM-Y, flicker and harm on rendered validation rain, or on paired folders"))
-    _speed(commands.add_parser("speed", help="frames per second of the whole and of its parts, efficiency, memory, start-up"))
+    _ablation(commands.add_parser("ablation", help="one network against routed specialists, oracle and random routing"))
+    _stability(commands.add_parser("stability", help="whether the end of 300 frames is as clean as their beginning"))
+    _perception(commands.add_parser("perception", help="which rain is taken for which, and what dry footage is taken for rain"))
     _routing(commands.add_parser("routing", help="what the routing cache saves, and whether it changes decisions"))
+    _speed(commands.add_parser("speed", help="frames per second of the whole and of its parts, efficiency, memory, start-up"))
     return root
 
 
 def _quality(command: argparse.ArgumentParser) -> None:
-    command.add_argument("folder", type=Path, nargs="?", help="clean clips and stills, to be rained on")
+    command.add_argument("folder", type=Path, nargs="?", help=RAINED_ON)
     command.add_argument("--pairs", type=Path, metavar="ROOT", help="paired folders of public sets, in place of rendered rain")
     command.add_argument("--results", nargs="+", default=[], metavar="NAME=FOLDER", help="with --pairs: other networks' pictures")
-    command.add_argument("--kinds", nargs="+", metavar="KIND", help="only these kinds of weather")
-    command.add_argument("--frames", type=int, default=12, help="frames of each clip (default %(default)s; 0: all)")
-    command.add_argument("--clips", type=int, default=0, help="most clips, and most stills (default: all)")
+    _weather(command, 12)
     command.add_argument("--pattern", default="auto", help="one sub-network for all frames in place of routing")
     command.add_argument("--each", action="store_true", help="measure each sub-network alone too: what routing adds")
     command.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet: rainy, ours, truth, 4 x difference")
     _common(command, quality)
+
+
+def _ablation(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, help=RAINED_ON)
+    _weather(command, 12)
+    command.add_argument("--seed", type=int, default=0, help="of random routing (default %(default)s)")
+    command.add_argument("--model", default="fast", help="size of the networks (default %(default)s)")
+    command.add_argument("--weights", type=Path, metavar="FOLDER", help="trained weights in place of those that ship; all run in torch, fp32")
+    _kept(command, ablation)
+
+
+def _stability(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, help="clean clips of 26 frames or more, to be rained on")
+    command.add_argument("--kinds", nargs="+", metavar="KIND", default=["gusts", "dense"], help="of rain (default: gusts dense)")
+    command.add_argument("--clips", type=int, default=2, help="most clips (default %(default)s)")
+    command.add_argument("--pattern", default="auto", help="one sub-network for all frames in place of routing")
+    _common(command, stability)
+
+
+def _perception(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, help=RAINED_ON)
+    command.add_argument("--frames", type=int, default=3, help="frames of each clip (default %(default)s; 0: all)")
+    command.add_argument("--clips", type=int, default=0, help="most clips, and most stills (default: all)")
+    _common(command, perception)
+
+
+def _weather(command: argparse.ArgumentParser, frames: int) -> None:
+    command.add_argument("--kinds", nargs="+", metavar="KIND", help="only these kinds of weather")
+    command.add_argument("--frames", type=int, default=frames, help="frames of each clip (default %(default)s; 0: all)")
+    command.add_argument("--clips", type=int, default=0, help="most clips, and most stills (default: all)")
 
 
 def _speed(command: argparse.ArgumentParser) -> None:
@@ -76,10 +109,16 @@ def _common(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace]
     command.add_argument("--runtime", default="auto", help="auto, onnx, openvino, torch or tensorrt (default %(default)s)")
     command.add_argument("--precision", default="auto", help="of the runtime (default %(default)s)")
     command.add_argument("--model", default="fast", help="size of the networks (default %(default)s)")
-    command.add_argument("--threads", type=int, default=0, help="of the runtime (default: its choice)")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write every figure, with machine, versions and commit")
     if run is not speed:
         command.add_argument("--graphs", type=Path, metavar="FOLDER", help="networks in place of those that ship")
+        command.add_argument("--clip", dest="eye", metavar="NAME", help="perceive with this model of open_clip, e.g. ViT-B-32 (needs the extra train)")
+        command.add_argument("--clip-pretrained", metavar="TAG", help="its tag, e.g. openai, or checkpoint file")
+    _kept(command, run)
+
+
+def _kept(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], Result]) -> None:
+    command.add_argument("--threads", type=int, default=0, help="of the runtime (default: its choice)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write every figure, with machine, versions and commit")
     command.set_defaults(run=run)
 
 
@@ -87,7 +126,18 @@ def _load(options: argparse.Namespace) -> Runtime:
     from ..export.runtime import load
 
     folder = getattr(options, "graphs", None)
-    return load(options.runtime, model=options.model, precision=options.precision, threads=options.threads, folder=folder)
+    runtime = load(options.runtime, model=options.model, precision=options.precision, threads=options.threads, folder=folder)
+    return _seeing(runtime, options)
+
+
+def _seeing(runtime: Runtime, options: argparse.Namespace) -> Runtime:
+    """The runtime, or one that perceives by `--clip`."""
+    name = getattr(options, "eye", None)  # `--clip` of `speed` is footage
+    if not name:
+        return runtime
+    from .eye import Eye
+
+    return Eye(runtime, name, options.clip_pretrained)
 
 
 def quality(options: argparse.Namespace) -> Result:
@@ -99,6 +149,33 @@ def quality(options: argparse.Namespace) -> Result:
         used = {"runtime": [runtime.name, runtime.precision, runtime.device]}
         measured = report.paired if options.pairs else report.rendered
         return used | measured(options, runtime)
+
+
+def ablation(options: argparse.Namespace) -> Result:
+    from ..export.runtime import load
+    from . import report
+    from .ablation import Generalist
+
+    folder: Path | None = options.weights
+    with (
+        load("torch", model=options.model, precision="fp32", threads=options.threads, folder=folder) as runtime,
+        Generalist(options.model, folder, options.threads or 1) as one,
+    ):
+        return report.ablation(options, runtime, one)
+
+
+def stability(options: argparse.Namespace) -> Result:
+    from . import report
+
+    with _load(options) as runtime:
+        return report.stability(options, runtime)
+
+
+def perception(options: argparse.Namespace) -> Result:
+    from . import report
+
+    with _load(options) as runtime:
+        return report.perception(options, runtime)
 
 
 def speed(options: argparse.Namespace) -> Result:

@@ -101,7 +101,7 @@ def _rain(kind: Kind, clip: Clip, rng: np.random.Generator) -> Clip:
         opacity = 1 - through
         if kind.night:
             opacity = np.minimum(0.95, opacity * _light(clip.y[t]) * lamps).astype(np.float32)
-        frames.append(_lay_on(clip.y[t], clip.uv[t], opacity, kind.veil * mist))
+        frames.append(lay_on(clip.y[t], clip.uv[t], opacity, kind.veil * mist))
     y, uv = (np.stack(each) for each in zip(*frames, strict=True))
     return clip.with_planes(y, uv)
 
@@ -135,7 +135,7 @@ def _mist(size: tuple[int, ...], rng: np.random.Generator) -> Floats:
     return np.asarray((patches * thinning).clip(0, 1), np.float32)
 
 
-def _lay_on(y: Bytes, uv: Bytes, opacity: Floats, veil: Floats) -> tuple[Bytes, Bytes]:
+def lay_on(y: Bytes, uv: Bytes, opacity: Floats, veil: Floats) -> tuple[Bytes, Bytes]:
     """Screen blending with white by `opacity`, behind it a grey veil. In Y'CbCr, white draws luma up and chroma to neutral."""
     luma = y * (1 - veil) + 178 * veil
     luma = luma + (WHITE - luma).clip(0) * opacity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,13 +15,17 @@ from tqdm import tqdm
 from ..export.runtime.base import Runtime
 from ..models.spec import RAINY
 from ..models.train.pairs import find
+from . import ablation as ablations
 from . import kinds, methods, pairs, peer, sheet
+from . import perception as looks
 from . import speed as speeds
-from .footage import Clip, footage
+from . import stability as stabilities
+from .footage import Clip, FootageError, footage
 from .kinds import Kind
 from .methods import Method
 from .origin import origin
-from .quality import as_json, oracle, rows, summaries, table
+from .quality import Row, as_json, oracle, rows, summaries, table
+from .routing import resized
 from .scene import SIZES, scene
 from .scene import write as write_clip
 
@@ -41,14 +45,55 @@ def rendered(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 
 def quality(chosen: Sequence[Kind], clips: Sequence[Clip], by_name: Mapping[str, Method], picture: Path | None) -> dict[str, Any]:
     """Measures, prints the table, writes the contact sheet of the method `ours` to `picture`; returns the figures."""
-    with tqdm(rows(chosen, clips, by_name), total=len(chosen) * len(clips), unit="clip", leave=False) as bar:
-        found = [row for part in bar for row in part]
+    found = measured(chosen, clips, by_name)
     found += oracle(found, [name for name in RAINY if name in by_name])
     parts = summaries(found, chosen)
     print(table(parts, chosen))
     if picture:
         sheet.write(picture, chosen, clips, by_name["ours"])
     return origin() | as_json(parts, found)
+
+
+def measured(chosen: Sequence[Kind], clips: Sequence[Clip], by_name: Mapping[str, Method]) -> list[Row]:
+    """Every method on every clip in every kind of weather, with a bar."""
+    with tqdm(rows(chosen, clips, by_name), total=len(chosen) * len(clips), unit="clip", leave=False) as bar:
+        return [row for part in bar for row in part]
+
+
+def ablation(options: argparse.Namespace, runtime: Runtime, one: Runtime) -> dict[str, Any]:
+    """One network against routing, by the options of `derain-bench ablation`. one: the runtime with one network for all rain."""
+    chosen = [kinds.named(name) for name in options.kinds or kinds.BY_NAME]
+    clips = footage(options.folder, options.frames, options.clips)
+    alone = {name: methods.ours(runtime, name) for name in RAINY}
+    ways = {"input": methods.untouched, "single": methods.ours(one, RAINY[0]), "routed": methods.ours(runtime), **alone}
+    found = measured(chosen, clips, ways)
+    truth = {(kind.name, clip.name): looks.pattern(kind, clip) for kind in chosen for clip in clips}
+    found += ablations.routed_otherwise(found, truth, options.seed)
+    parts, patterns = summaries(found, chosen), ablations.by_pattern(found, truth)
+    said = ablations.verdict([part for part in parts if part.kind in {kind.name for kind in chosen if not kind.dry}])
+    print("\n\n".join([table(parts, chosen), table(patterns, []), said]))
+    return origin() | as_json(parts, found) | {"patterns": [asdict(part) for part in patterns], "verdict": said}
+
+
+def stability(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
+    """300 frames of each clip, at 640 x 360, under each kind of rain."""
+    chosen = [kinds.named(name) for name in options.kinds]
+    clips = [resized(clip) for clip in footage(options.folder, stabilities.SHOT, options.clips) if len(clip) >= stabilities.SHOT]
+    if not clips:
+        raise FootageError(f"{options.folder}: no clip of {stabilities.SHOT} frames or more among those taken; give longer ones")
+    with tqdm(stabilities.measure(chosen, clips, methods.ours(runtime, options.pattern)), total=len(chosen) * len(clips), leave=False) as bar:
+        found = list(bar)
+    print(stabilities.table(found))
+    return origin() | stabilities.as_json(found)
+
+
+def perception(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
+    """What perception decides on every clip in every weather."""
+    clips = footage(options.folder, options.frames, options.clips)
+    with tqdm(looks.measure(clips, runtime), total=len(clips) * len(looks.weathers()), unit="clip", leave=False) as bar:
+        found = list(bar)
+    print(looks.table(found))
+    return origin() | looks.as_json(found)
 
 
 def paired(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
