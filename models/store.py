@@ -22,6 +22,7 @@ def save(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft, dict(metadata))
+    draft.chmod(0o644)  # safetensors leaves it to its owner alone
     draft.replace(path)
 
 

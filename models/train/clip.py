@@ -86,7 +86,7 @@ class Training:
 
     def __init__(self, minutes: float, seed: int) -> None:
         torch.manual_seed(seed)
-        self.model, self.tokenizer = blank().train(), open_clip.get_tokenizer(SMALL)
+        self.model, self.tokenizer = blank().train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(self.model.parameters(), RATE, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
 
@@ -100,7 +100,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = RATE * min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.progress))
         shots, captions, patterns = zip(*batch, strict=True)
-        images = _shake(g, torch.from_numpy(np.stack(shots)).float())
+        images = _shake(g, torch.from_numpy(np.stack(shots)).float()).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(self.model, normal(images), list(captions), torch.tensor(patterns), self.tokenizer)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -124,7 +124,7 @@ class Training:
         self.seconds, self.step = state["seconds"], state["step"]
 
 
-def train(place: Place, val: list[Scene], minutes: float, batch: int = 48, seed: int = 1) -> Path:
+def train(place: Place, val: list[Scene], minutes: float, batch: int = 32, seed: int = 1) -> Path:
     """Trains for `minutes`, or goes on from the checkpoint; returns the weights file, float16. It runs on the CPU."""
     training, made_by = Training(minutes, seed), commit()
     place.runs.mkdir(parents=True, exist_ok=True)
