@@ -163,6 +163,22 @@ def test_waiting_keeps_each_frame_of_a_file_and_its_end_is_the_end(clip, runtime
         assert sum(p.size > 0 for p in container.demux(audio=0)) > 40
 
 
+def test_a_playlist_comes_in_bursts_and_goes_out_evenly(server, runtime, tmp_path):
+    web = [sys.executable, "-m", "http.server", "18743", "--bind", "127.0.0.1", "-d", str(tmp_path)]
+    with subprocess.Popen(web, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process, Publisher(server.url("in")):
+        with live(job_of(server.url("in"), tmp_path / "live.m3u8"), runtime):
+            until(lambda: len(list(tmp_path.glob("*.ts"))) > 2, 20)
+            report, stop = LiveReport(), threading.Event()
+            job = job_of("http://127.0.0.1:18743/live.m3u8", tmp_path / "rec.mkv")
+            thread = threading.Thread(target=run_live, args=(job, runtime, report, stop))
+            thread.start()
+            until(lambda: report.frames > 40, 20)
+            stop.set()
+            thread.join()
+        process.terminate()
+    assert report.dropped < report.arrived / 4
+
+
 def test_recordings_join_without_a_gap(clip, runtime, tmp_path):
     source = clip(times=[i * 512 for i in range(75)])
     report = LiveReport()

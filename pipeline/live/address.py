@@ -66,6 +66,11 @@ class Address:
         return self.scheme in ("-", "file")
 
     @property
+    def bursts(self) -> bool:
+        """Whether it hands over many frames at once, so that they must be given their time here."""
+        return self.scheme in ("file", "hls", "http", "https")
+
+    @property
     def format(self) -> str:
         """FFmpeg's container for an output; empty: by the ending."""
         return FORMATS.get(self.scheme, "")
@@ -95,12 +100,13 @@ class Address:
         return {"flush_packets": "1", "max_interleave_delta": "100000", **WRITE.get(self.scheme, {})}
 
 
+PLAYLIST = "delete_segments+independent_segments+temp_file+append_list+discont_start+omit_endlist"
 WRITE = {
     "rtsp": {"rtsp_transport": "tcp", "timeout": MICRO},
     "rtsps": {"rtsp_transport": "tcp", "timeout": MICRO},
     "rtmp": {"flvflags": "no_duration_filesize", "rw_timeout": MICRO},
     "rtmps": {"flvflags": "no_duration_filesize", "rw_timeout": MICRO},
-    "hls": {"hls_time": "2", "hls_list_size": "6", "hls_flags": "delete_segments+independent_segments+temp_file"},
+    "hls": {"hls_time": "2", "hls_list_size": "6", "hls_flags": PLAYLIST},
     "udp": {"pat_period": "0.5", "muxdelay": "0", "muxpreload": "0"},
 }
 

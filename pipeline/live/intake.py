@@ -168,8 +168,9 @@ class Intake:
         video = describe(picture, stream)
         seconds = None if picture.pts is None or not picture.time_base else float(picture.pts * picture.time_base)
         stamp = self._timeline.picture(seconds)
-        if self.address.scheme == "file":
+        if self.address.bursts:
             self._halt.wait(max(0.0, float(stamp * TICK) - (at - self._begun(at))))  # at the speed of a camera
+            at = time.monotonic()
         picture = convert(picture, video.layout, video.width, video.height)
         duration = round(1 / (video.rate * TICK))
         frame = Frame(planes_of(picture, video.layout), video.layout, stamp, TICK, duration, picture=picture)
