@@ -20,6 +20,7 @@ import numpy as np
 from ..export.runtime.base import Runtime
 from ..models.align import Seen, near
 from ..models.planes import pad
+from ..pipeline import tiles
 from ..pipeline.derain import derain
 from ..pipeline.report import Report
 from .footage import Clip
@@ -124,7 +125,7 @@ def network(runtime: Runtime, clip: Clip, count: int) -> Iterator[object]:
     window = [Seen(y) for y in clip.y[max(0, middle - 2) : middle + 3]]
     planes = pad(clip.y[middle], clip.uv[middle], near(window, len(window) // 2))
     for _ in range(count + WARM_UP):
-        yield runtime.derain(PATTERN, *planes, 255)
+        yield tiles.derain(runtime, PATTERN, *planes, 255)
 
 
 def stage(runtime: Runtime, clip: Clip, count: int) -> Iterator[object]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from ..export.runtime.base import Runtime
 from ..models.align import Seen, near
 from ..models.planes import crop, pad
+from . import tiles
 from .chroma import luma, merge, split
 from .frame import Frame, Plane
 from .report import Report
@@ -110,7 +111,7 @@ def aligned(window: list[Held], at: int, number: int = 0) -> Ready:
 def restored(ready: Ready, runtime: Runtime) -> Frame:
     frame, uv = ready.frame, ready.uv
     assert uv is not None and ready.padded
-    result = runtime.derain(frame.pattern, *ready.padded, frame.layout.peak)
+    result = tiles.derain(runtime, frame.pattern, *ready.padded, frame.layout.peak)
     mask = crop(result.mask, frame.height, frame.width)[0]
     clean_y = crop(result.y, frame.height, frame.width)[0]
     clean_uv = crop(result.uv, *uv.shape[1:])
