@@ -111,7 +111,7 @@ def _common(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace]
     command.add_argument("--model", default="fast", help="size of the networks (default %(default)s)")
     if run is not speed:
         command.add_argument("--graphs", type=Path, metavar="FOLDER", help="networks in place of those that ship")
-        command.add_argument("--clip", dest="eye", metavar="NAME", help="perceive with this model of open_clip, e.g. ViT-B-32 (needs the extra train)")
+        command.add_argument("--clip", dest="eye", metavar="NAME", help="perceive with this model of open_clip, as ViT-B-32 (needs the extra train)")
         command.add_argument("--clip-pretrained", metavar="TAG", help="its tag, e.g. openai, or checkpoint file")
     _kept(command, run)
 

@@ -86,7 +86,7 @@ class Training:
 
     def __init__(self, minutes: float, seed: int) -> None:
         torch.manual_seed(seed)
-        self.model, self.tokenizer = blank().train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)  # type: ignore[call-overload]
+        self.model, self.tokenizer = blank().train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), RATE, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
 
