@@ -133,7 +133,7 @@ def train(place: Place, val: list[Scene], minutes: float, batch: int = 32, seed:
         training.resume(checkpoint)
     frames = frames_to_judge(val) if val else []
     views_of = Rendered(make, place.folders, SHARES, place.storms)
-    with Feed(views_of, seed + training.step, place.workers) as feed, (place.runs / f"{SMALL}.jsonl").open("a") as log:
+    with Feed(views_of, seed + training.step, place.workers) as feed, (place.runs / f"{SMALL}.jsonl").open("a", buffering=1) as log:
         _spend(training, feed, frames, batch, checkpoint, log.write)
     target = place.weights / f"{SMALL}.safetensors"
     half = {key: value.half() if value.is_floating_point() else value for key, value in training.model.state_dict().items()}

@@ -85,6 +85,7 @@ def _work(source: Callable[[int], Iterator[Item]], seed: int, out: multiprocessi
     try:
         for item in source(seed):
             if not _offer(out, item, trainer):
+                out.cancel_join_thread()  # what nobody will read must not keep this process alive
                 return
     except (OSError, ValueError) as error:
         _offer(out, error, trainer)

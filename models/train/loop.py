@@ -158,7 +158,7 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
     if checkpoint.exists():
         training.resume(checkpoint)
     seed = recipe.seed + training.step
-    with Feed(place.source(recipe.shares), seed, place.workers) as feed, log.open("a") as lines:
+    with Feed(place.source(recipe.shares), seed, place.workers) as feed, log.open("a", buffering=1) as lines:
         _spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
     facts = judge.figures(training.mean) if judge else {}
     target = place.weights / f"{recipe.name}.safetensors"
