@@ -8,6 +8,7 @@ to that size takes most of the rain away before the flow sees it. State is pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -63,7 +64,7 @@ def near(window: Sequence[Seen], centre: int) -> Plane:
     before = _chain(frame, window[:centre][::-1])
     after = _chain(frame, window[centre + 1 :])
     planes = before + after + [frame.luma] * (NEIGHBOURS + 1 - len(window))
-    return np.stack(_sorted(planes))
+    return _sorted(planes)
 
 
 def _chain(frame: Seen, others: Sequence[Seen]) -> list[Plane]:
@@ -76,14 +77,19 @@ def _chain(frame: Seen, others: Sequence[Seen]) -> list[Plane]:
     return planes
 
 
-def _sorted(planes: list[Plane]) -> list[Plane]:
-    """Sorting network for four planes, at each pixel."""
+def _sorted(planes: list[Plane]) -> Plane:
+    """Sorting network for four planes, at each pixel: (4, H, W)."""
     a, b, c, d = planes
+    out = np.empty((len(planes), *a.shape), a.dtype)
     a, b = cv2.min(a, b), cv2.max(a, b)
     c, d = cv2.min(c, d), cv2.max(c, d)
-    a, c = cv2.min(a, c), cv2.max(a, c)
-    b, d = cv2.min(b, d), cv2.max(b, d)
-    return [a, cv2.min(b, c), cv2.max(b, c), d]
+    cv2.min(a, c, out[0])
+    c = cv2.max(a, c)
+    cv2.max(b, d, out[3])
+    b = cv2.min(b, d)
+    cv2.min(b, c, out[1])
+    cv2.max(b, c, out[2])
+    return out
 
 
 def _thumbnail(luma: Plane, peak: int) -> Plane:
@@ -125,8 +131,15 @@ def _compose(first: Flow | None, second: Flow | None) -> Flow | None:
 def _warp(image: NDArray[Any], flow: Flow, scale: int = SCALE) -> NDArray[Any]:
     """`image` drawn from where `flow`, at 1/scale of its resolution, points."""
     height, width = image.shape[:2]
-    places: Flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) if scale != 1 else flow.copy()
-    places *= scale
-    places[..., 0] += np.arange(width, dtype=np.float32)
-    places[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+    moves = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) if scale != 1 else flow
+    places = cv2.scaleAdd(moves, scale, _grid(height, width))
     return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload, no-any-return]
+
+
+@lru_cache(maxsize=2)
+def _grid(height: int, width: int) -> Flow:
+    """Where each pixel is: (H, W, 2) float32, (x, y). Kept for the frame and its thumbnail."""
+    grid = np.empty((height, width, 2), np.float32)
+    grid[..., 0] = np.arange(width)
+    grid[..., 1] = np.arange(height)[:, None]
+    return grid

@@ -36,4 +36,9 @@ def _grow(plane: Planes, height: int, width: int) -> Planes:
     down, right = height - plane.shape[-2], width - plane.shape[-1]
     if not (down or right):
         return np.ascontiguousarray(plane)
-    return np.pad(plane, ((0, 0), (0, 0), (0, down), (0, right)), mode="edge")
+    high, wide = plane.shape[-2:]
+    grown = np.empty((*plane.shape[:-2], height, width), plane.dtype)
+    grown[..., :high, :wide] = plane
+    grown[..., :high, wide:] = plane[..., -1:]
+    grown[..., high:, :] = grown[..., high - 1 : high, :]
+    return grown
