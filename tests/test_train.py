@@ -5,9 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from derain_video.models.store import load, subnet
 from derain_video.models.train.__main__ import main
+from derain_video.models.train.footage import Scene, cut
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +57,11 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setitem(sys.modules, "torch", None)
     assert main(["generalist", "."]) == 2
     assert "pip install 'derain-video[train]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_a_scene_smaller_than_the_window_fills_it(frames: int) -> None:
+    scene = Scene("small", np.full((5, 100, 140), 90, np.uint8), np.full((5, 2, 50, 70), 128, np.uint8))
+    y, uv = cut(torch.Generator().manual_seed(0), scene, frames, 160)
+    assert y.shape == (frames, 160, 160) and uv.shape == (frames, 2, 80, 80)
+    assert bool(((y * 255).round() == 90).all())

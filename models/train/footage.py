@@ -65,7 +65,7 @@ def _planes(frame: av.VideoFrame) -> tuple[Plane, Plane]:
 def cut(g: torch.Generator, scene: Scene, frames: int, side: int) -> tuple[Tensor, Tensor]:
     """A random window of `frames` frames and `side` pixels: y (T, side, side), uv (T, 2, side/2, side/2), float32 0..1.
 
-    A still, or a clip smaller than that, is seen by a camera that pans and zooms a little; a clip, now and then, as one frozen frame or at double speed.
+    A still, or a clip smaller than that, is seen by a camera that pans and zooms a little; a clip, now and then, at double speed.
     """
     if len(scene.y) < frames or min(scene.y.shape[1:]) < side:
         return _panned(g, scene, frames, side)
