@@ -184,7 +184,7 @@ class Source:
         last = self._times.last
         if last is None or self._times.guessed or self._fed <= self._times.count + self.report.damaged:
             return
-        with av.open(str(self.path)) as again:
+        with av.open(str(self.path), metadata_errors="replace") as again:
             stream = again.streams[self.stream.index]
             again.seek(last, stream=stream)
             for packet in again.demux(stream):

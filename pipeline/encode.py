@@ -203,7 +203,7 @@ def open_sink(path: Path, video: Video, settings: codec.Settings, report: Report
     part = path.with_name(f"{path.stem}.part{path.suffix}")
     container = _open(part, path)
     try:
-        with contextlib.closing(container):
+        with _closed(container):
             sink = Sink(container, path, video, settings, report, source)
             yield sink
             sink.finish()
@@ -213,6 +213,16 @@ def open_sink(path: Path, video: Video, settings: codec.Settings, report: Report
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _closed(container: av.container.OutputContainer) -> Iterator[None]:
+    """Closes it in the end. A fault in that would hide the one that led to it; where all went well `finish` has closed it already."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(av.FFmpegError):
+            container.close()
 
 
 def _rename(part: Path, path: Path) -> None:
