@@ -16,6 +16,7 @@ from pathlib import Path
 from .. import __version__
 from ..export.runtime import NAMES, PRECISIONS, load
 from ..models.spec import PATTERNS
+from . import hwaccel
 from .codec import Settings
 from .compare import WAYS
 from .decode import LIMIT, Span
@@ -71,6 +72,7 @@ def _video_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--codec", default="", help="encoder, h264 or libx265 say; default: the input's codec if OUT can hold it")
     g.add_argument("--crf", type=float, help="quality as the encoder counts it, less is better; default: near-transparent")
     g.add_argument("--preset", default="", help="speed as the encoder names it; default: a fast one")
+    g.add_argument("--hwaccel", choices=hwaccel.WAYS, default="none", help="auto: decode and encode on an NVIDIA GPU where it can; default: none")
     g.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="begin there: seconds or [h:]m:s")
     g.add_argument("--duration", type=_seconds, metavar="TIME", help="take this much")
     g.add_argument("--rate", type=Fraction, default=Fraction(25), metavar="FPS", help="frames/s of numbered pictures; default: 25")
@@ -132,8 +134,9 @@ def _job(args: argparse.Namespace) -> Job:
     if args.rate <= 0:
         raise OptionError(f"--rate {args.rate}: give more than 0 frames/s")
     span = Span(args.start, args.duration)
-    settings = Settings(args.codec, args.crf, args.preset)
-    return Job(args.source, args.target, span, settings, args.pattern, args.compare, args.mask, args.max_pixels, args.rate)
+    hardware = hwaccel.usable(args.hwaccel)
+    settings = Settings(args.codec, args.crf, args.preset, hardware)
+    return Job(args.source, args.target, span, settings, args.pattern, args.compare, args.mask, args.max_pixels, args.rate, hardware)
 
 
 def _facts(args: argparse.Namespace, name: str, precision: str, device: str, model: str) -> dict[str, str]:

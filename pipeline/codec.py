@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import av
 from av.codec.codec import UnknownCodecError
 
+from . import hwaccel
 from .decode import Video
 from .errors import OptionError
 from .frame import LAYOUTS, Layout
@@ -38,11 +39,12 @@ os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 takes no option fo
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for; empty means a choice of ours. crf and preset are the encoder's own."""
+    """What was asked for; empty means a choice of ours. crf and preset are the encoder's own. hardware: NVENC in place of our choice."""
 
     codec: str = ""
     crf: float | None = None
     preset: str = ""
+    hardware: bool = False
 
 
 DEFAULTS: dict[str, dict[str, str]] = {
@@ -50,6 +52,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
     "libx265": {"crf": "20", "preset": "ultrafast"},
     "libsvtav1": {"crf": "26", "preset": "10"},
     "libvpx-vp9": {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
+    **dict.fromkeys(hwaccel.NVENC.values(), hwaccel.OPTIONS),
     "libvpx": {"crf": "8", "b": "0", "deadline": "realtime", "cpu-used": "8"},
     "mpeg4": {"flags": "+qscale", "global_quality": "354"},
     "mjpeg": {"flags": "+qscale", "global_quality": "236"},
@@ -69,12 +72,15 @@ def choose_encoder(video: Video, settings: Settings, supported: set[str], contai
     name = _fitting(ENCODERS.get(video.codec, ""), supported, video.layout.bits)
     if not name:
         raise OptionError(f"{container} holds no video that can be encoded here; give OUT another ending, .mp4 or .mkv say")
+    if settings.hardware and not settings.preset:
+        return hwaccel.encoder(name, video.layout.name, video.width, video.height, hwaccel.OPTIONS)
     return name
 
 
 def options(name: str, settings: Settings, container: str) -> dict[str, str]:
     """Encoder options. AVI has no room for the time of a frame that is not stored in order of time: no B-frames there."""
-    asked = {"crf": f"{settings.crf:g}"} if settings.crf is not None else {}
+    quality = "cq" if name in hwaccel.NVENC.values() else "crf"
+    asked = {quality: f"{settings.crf:g}"} if settings.crf is not None else {}
     if settings.preset:
         asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
     ordered = {"bf": "0"} if container == "avi" else {}

@@ -18,6 +18,7 @@ import numpy as np
 
 from .errors import OpenError, OptionError, line
 from .frame import Frame, Layout, nearest, planes_of
+from .hwaccel import open_video
 from .report import Report
 
 if TYPE_CHECKING:
@@ -266,10 +267,13 @@ def convert(picture: av.VideoFrame, layout: Layout, width: int, height: int) -> 
 
 
 @contextmanager
-def open_source(path: Path, span: Span, report: Report, limit: int = LIMIT) -> Iterator[Source]:
-    """Opens a video file. OpenError if it is not there, not a video, without a picture, or larger than `limit` pixels."""
+def open_source(path: Path, span: Span, report: Report, limit: int = LIMIT, hardware: bool = False) -> Iterator[Source]:
+    """Opens a video file. OpenError if it is not there, not a video, without a picture, or larger than `limit` pixels.
+
+    hardware: decode it on the GPU where that works.
+    """
     try:
-        container = av.open(str(path), options={"max_pixels": str(limit)} if limit else {}, metadata_errors="replace")
+        container = open_video(path, hardware, options={"max_pixels": str(limit)} if limit else {}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise OpenError(f"{path}: {_why(path, error)}") from error
     with container:

@@ -38,7 +38,10 @@ class Interrupted(DerainError):
 
 @dataclass(frozen=True)
 class Job:
-    """What to do. compare: empty, side or split. mask: video of the rain mask. limit: most pixels of a picture, 0 for any."""
+    """What to do. compare: empty, side or split. mask: video of the rain mask. limit: most pixels of a picture, 0 for any.
+
+    hardware: decode on the GPU where that works; for encoding `settings` has it.
+    """
 
     source: Path
     target: Path
@@ -49,6 +52,7 @@ class Job:
     mask: Path | None = None
     limit: int = LIMIT
     rate: Fraction = Fraction(25)
+    hardware: bool = False
 
 
 def run(
@@ -100,7 +104,7 @@ def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report,
 
 def open_reader(job: Job, report: Report) -> AbstractContextManager[Reader]:
     if kind(job.source) == "video":
-        return open_source(job.source, job.span, report, job.limit)
+        return open_source(job.source, job.span, report, job.limit, job.hardware)
     return _pictures(job, report)
 
 

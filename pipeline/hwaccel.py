@@ -1,0 +1,62 @@
+"""Decoding by NVDEC and encoding by NVENC, where an NVIDIA GPU takes them; else in software, which is said. Not run on a GPU by us."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+from av.codec.hwaccel import HWAccel
+
+from ..export.runtime import gpu
+from .errors import line
+
+WAYS = ("auto", "none")
+
+NVENC = {"libx264": "h264_nvenc", "libx265": "hevc_nvenc", "libsvtav1": "av1_nvenc"}
+"""What stands in for an encoder."""
+
+OPTIONS = {"preset": "p4", "rc": "vbr", "cq": "19", "b": "0"}
+
+log = logging.getLogger("derain_video")
+
+
+def usable(asked: str) -> bool:
+    """Whether to try the GPU's decoder and encoder. asked: one of WAYS. Where auto finds no GPU, that is said."""
+    if asked == "none":
+        return False
+    found = gpu.count() > 0
+    if not found:
+        log.warning("--hwaccel auto: no NVIDIA GPU answers: decoding and encoding in software")
+    return found
+
+
+def open_video(path: Path, hardware: bool, **how: Any) -> av.container.InputContainer:
+    """av.open for reading, on the GPU if `hardware` and if it works there. Pictures come to the processor's memory either way."""
+    if not hardware:
+        return av.open(str(path), **how)
+    try:
+        return av.open(str(path), hwaccel=HWAccel("cuda", allow_software_fallback=True), **how)
+    except (av.FFmpegError, OSError, RuntimeError) as error:
+        container = av.open(str(path), **how)  # if the file is at fault, it says so
+        log.warning("%s: decoding in software, NVDEC fails: %s", path, line(error))
+        return container
+
+
+def encoder(software: str, pixels: str, width: int, height: int, options: Mapping[str, str]) -> str:
+    """NVENC's name for an encoder if it opens for such frames, else `software`. It is given 8-bit 4:2:0 of even sizes only."""
+    name = NVENC.get(software)
+    if not name or pixels not in ("yuv420p", "yuvj420p") or width % 2 or height % 2:
+        return software
+    try:
+        context = cast("av.VideoCodecContext", av.CodecContext.create(name, "w"))
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base, context.options = Fraction(1, 25), dict(options)
+        context.open()
+    except (av.FFmpegError, ValueError) as error:
+        log.warning("encoding in software, %s fails: %s", name, line(error))
+        return software
+    return name
