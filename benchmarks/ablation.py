@@ -19,7 +19,7 @@ from ..models.spec import RAINY
 from .quality import Row, Summary, overall, summary
 
 METHODS = ("single", "routed", "true", "best", "random")
-"""One network; perception; the pattern that was rendered; the network that came out best on the clip; one drawn at random."""
+"""One network; perception; the pattern that was rendered; what came out best on the clip, passing through too; a network drawn at random."""
 
 ORDER = ("input", *METHODS, *RAINY)
 
@@ -68,7 +68,7 @@ def routed_otherwise(found: Sequence[Row], truth: Mapping[Key, str], seed: int =
     draw, rows = random.Random(seed), []
     for key, each in by_key.items():
         known = "input" if truth[key] == "clear" else truth[key]
-        best = max(RAINY, key=lambda name: each[name].psnr)
+        best = max(("input", *RAINY), key=lambda name: each[name].psnr)
         picks = {"true": known, "best": best, "random": draw.choice(RAINY)}
         rows += [replace(each[name], method=method) for method, name in picks.items()]
     return rows

@@ -66,7 +66,7 @@ def ablation(options: argparse.Namespace, runtime: Runtime, one: Runtime) -> dic
     clips = footage(options.folder, options.frames, options.clips)
     alone = {name: methods.ours(runtime, name) for name in RAINY}
     ways = {"input": methods.untouched, "single": methods.ours(one, RAINY[0]), "routed": methods.ours(runtime), **alone}
-    found = measured(chosen, clips, ways)
+    found = [replace(row, patterns={}) if row.method == "single" else row for row in measured(chosen, clips, ways)]
     truth = {(kind.name, clip.name): looks.pattern(kind, clip) for kind in chosen for clip in clips}
     found += ablations.routed_otherwise(found, truth, options.seed)
     parts, patterns = summaries(found, chosen), ablations.by_pattern(found, truth)
