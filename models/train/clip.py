@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..perception import SMALL, Perceiver, blank, pattern_embeddings
+from ..perception import SMALL, Perceiver, blank, pattern_embeddings, sharpen
 from ..spec import PATTERNS
 from ..store import save, stamp
 from ..views import SIDE, views
@@ -42,7 +42,7 @@ View = tuple[NDArray[np.uint8], str, int]
 Frame = tuple[NDArray[np.uint8], int]
 """All views of one frame, (N, 3, SIDE, SIDE), and the index of its pattern."""
 
-RATE = 1e-3
+RATE = 2e-3
 
 
 def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> View:
@@ -87,6 +87,7 @@ class Training:
     def __init__(self, minutes: float, seed: int) -> None:
         torch.manual_seed(seed)
         self.model, self.tokenizer = blank().train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)
+        sharpen(self.model)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), RATE, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
 
