@@ -21,7 +21,8 @@ from ..export.runtime.base import Runtime
 from ..models.align import Seen, near
 from ..models.planes import pad
 from ..pipeline import tiles
-from ..pipeline.derain import derain
+from ..pipeline.derain import align, derain
+from ..pipeline.frame import Frame
 from ..pipeline.report import Report
 from .footage import Clip
 from .methods import frames
@@ -130,19 +131,28 @@ def network(runtime: Runtime, clip: Clip, count: int) -> Iterator[object]:
 
 def stage(runtime: Runtime, clip: Clip, count: int) -> Iterator[object]:
     """The derain stage alone, on the clip's frames over and over."""
+    return derain(_routed(clip, count), runtime, Report())
+
+
+def alignment(clip: Clip, count: int) -> Iterator[object]:
+    """The part of the derain stage that the program runs in a thread of its own: all but the network."""
+    return align(_routed(clip, count), Report())
+
+
+def _routed(clip: Clip, count: int) -> Iterator[Frame]:
     routed = [frame.replace(pattern=PATTERN) for frame in frames(clip)]
-    endless = (routed[i % len(routed)] for i in range(count + WARM_UP))
-    return derain(endless, runtime, Report())
+    return (routed[i % len(routed)] for i in range(count + WARM_UP))
 
 
-def efficiency(device: str, whole: float, codec: tuple[float, float], derained: Pace) -> float:
+def efficiency(device: str, whole: float, codec: tuple[float, float], derained: Pace, slowest: float) -> float:
     """How near the whole comes to what its parts allow, 0..1.
 
     On a GPU: the slowest part alone against the whole. On CPUs, whose cores all parts share: CPU seconds of the parts over cores against
-    the whole. codec: frames per second and CPU seconds per frame of decoding and encoding.
+    the whole. codec: frames per second and CPU seconds per frame of decoding and encoding. slowest: frames per second of the network or
+    of alignment, whichever has less: the program runs them side by side.
     """
     if device != "cpu":
-        return whole / min(codec[0], derained.fps)
+        return whole / min(codec[0], slowest)
     return whole * (codec[1] + derained.cpu) / cores()
 
 
@@ -157,6 +167,7 @@ def measure(size: str, clip: Clip, video: Path, first: Path, count: int, runtime
     short, long = run(first, PATTERN), run(video, PATTERN)
     codec = steady(run(first, "clear"), run(video, "clear"), count)
     alone, derained = pace(lambda: network(runtime, clip, count)), pace(lambda: stage(runtime, clip, count))
+    slowest = min(alone.fps, pace(lambda: alignment(clip, count)).fps)
     whole, _ = steady(short, long, count)
     return Speed(
         size=size,
@@ -168,7 +179,7 @@ def measure(size: str, clip: Clip, video: Path, first: Path, count: int, runtime
         network_fps=alone.fps,
         stage_fps=derained.fps,
         whole_fps=whole,
-        efficiency=efficiency(runtime.device, whole, codec, derained),
+        efficiency=efficiency(runtime.device, whole, codec, derained, slowest),
         start_up=short.wall,
         p50=derained.p50,
         p99=derained.p99,

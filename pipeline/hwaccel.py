@@ -36,14 +36,17 @@ def usable(asked: str) -> bool:
 
 def open_video(path: Path, hardware: bool, **how: Any) -> av.container.InputContainer:
     """av.open for reading, on the GPU if `hardware` and if it works there. Pictures come to the processor's memory either way."""
-    if not hardware:
-        return av.open(str(path), **how)
+    container: av.container.InputContainer
+    if hardware:
+        how["hwaccel"] = HWAccel("cuda", allow_software_fallback=True)
     try:
-        return av.open(str(path), hwaccel=HWAccel("cuda", allow_software_fallback=True), **how)
+        container = av.open(str(path), **how)
     except (av.FFmpegError, OSError, RuntimeError) as error:
+        if not how.pop("hwaccel", None):
+            raise
         container = av.open(str(path), **how)  # if the file is at fault, it says so
         log.warning("%s: decoding in software, NVDEC fails: %s", path, line(error))
-        return container
+    return container
 
 
 def encoder(software: str, pixels: str, width: int, height: int, options: Mapping[str, str]) -> str:

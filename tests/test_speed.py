@@ -45,8 +45,8 @@ def test_the_steady_pace_leaves_start_up_out() -> None:
 def test_efficiency_on_shared_cores_and_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "cores", lambda: 2)
     derained = Pace(fps=30, cpu=0.06, p50=30, p99=40)
-    assert speed.efficiency("cpu", 20, (100, 0.02), derained) == pytest.approx(20 * 0.08 / 2)
-    assert speed.efficiency("cuda", 27, (100, 0.02), derained) == pytest.approx(0.9)
+    assert speed.efficiency("cpu", 20, (100, 0.02), derained, 0) == pytest.approx(20 * 0.08 / 2)
+    assert speed.efficiency("cuda", 36, (100, 0.02), derained, 40) == pytest.approx(0.9)
 
 
 def test_pace_leaves_the_warm_up_out() -> None:
