@@ -7,7 +7,9 @@ open_clip model config. Ours: several views of a frame, most at native resolutio
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -64,11 +66,20 @@ def blank() -> nn.Module:
     return model
 
 
-def sharpen(model: nn.Module) -> None:
-    """Makes three quarters of the small CLIP's first filters blind to flat areas, so that faint streaks are not drowned from the start."""
-    filters = model.visual.conv1.weight.data  # type: ignore[union-attr]
+def awaken(model: Any) -> None:
+    """Fits the small CLIP's first state to a short training on faint streaks.
+
+    Three quarters of its first filters become blind to flat areas, which drown streaks; residual branches, which open_clip starts at
+    zero, start open; matching starts sharp.
+    """
+    filters = model.visual.conv1.weight.data
     sharp = filters[: 3 * len(filters) // 4]
     sharp -= sharp.mean((2, 3), keepdim=True)
+    for name, weight in model.named_parameters():
+        if name.endswith("bn3.weight"):
+            nn.init.ones_(weight)
+        if name == "logit_scale":
+            nn.init.constant_(weight, math.log(25))
 
 
 def pattern_embeddings(model: nn.Module, name: str = SMALL) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..perception import SMALL, Perceiver, blank, pattern_embeddings, sharpen
+from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings
 from ..spec import PATTERNS
 from ..store import save, stamp
 from ..views import SIDE, views
@@ -72,7 +72,7 @@ def loss_of(model: nn.Module, images: Tensor, captions: list[str], patterns: Ten
     owner = torch.tensor([unique.index(caption) for caption in captions])
     image = model.encode_image(images, normalize=True).float()  # type: ignore[operator]
     text = model.encode_text(tokenizer(unique), normalize=True).float()  # type: ignore[operator]
-    scale = model.logit_scale.exp().clamp(max=50)  # type: ignore[operator]
+    scale = model.logit_scale.exp().clamp(20, 60)  # type: ignore[operator]
     logits = scale * image @ text.T  # (N, unique)
     same = functional.one_hot(owner, len(unique)).float()
     per_text = -((logits.T.log_softmax(-1)) * (same / same.sum(0)).T).sum(-1).mean()
@@ -87,7 +87,7 @@ class Training:
     def __init__(self, minutes: float, seed: int) -> None:
         torch.manual_seed(seed)
         self.model, self.tokenizer = blank().train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)
-        sharpen(self.model)
+        awaken(self.model)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), RATE, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
 
