@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import open_clip
 import torch
@@ -22,10 +24,11 @@ from ..spec import PATTERNS
 from ..store import save, stamp
 from ..views import SIDE, views
 from .camera import compress
-from .data import render
+from .data import Clip, render
 from .feed import Feed, Rendered
 from .footage import Scene
 from .loop import Place, command, commit
+from .precision import autocast
 from .rain import Storm, bank, uniform
 
 SHARES = {"clear": 0.34, "light": 0.28, "heavy": 0.19, "downpour": 0.19}
@@ -36,13 +39,22 @@ LARGE = 352
 
 CLEAR = ("a photo of a dry scene without rain", "a photo without any streaks of rain")
 
-View = tuple[NDArray[np.uint8], str, int]
-"""(3, SIDE, SIDE) RGB, its caption, and the index of its pattern."""
+SEEN = 10 / 255
+"""Light that a streak adds from which it is certainly seen."""
+
+LEAST = 0.003
+"""Share of a frame under streaks from which rain is seen."""
+
+View = tuple[NDArray[np.uint8], str, int, NDArray[np.float32]]
+"""(3, SIDE, SIDE) RGB, its caption, the index of its pattern, and the share of rain in cells of 4 x 4 pixels, (SIDE/4, SIDE/4) in 0..1."""
 
 Frame = tuple[NDArray[np.uint8], int]
 """All views of one frame, (N, 3, SIDE, SIDE), and the index of its pattern."""
 
 RATE = 2e-3
+
+DRAWING, MATCHING = 0.25, 0.6
+"""Shares of the time: until the first the image tower only learns to draw rain, until the second only its later stages learn."""
 
 
 def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> View:
@@ -50,33 +62,87 @@ def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], patte
     whole = uniform(g, 0, 1) < 0.25
     clip = render(g, scene, storms, pattern, frames=1, side=LARGE if whole else SIDE)
     y, uv = compress(g, *(_bytes(plane) for plane in (clip.rainy_y, clip.rainy_uv)))
-    caption = clip.weather.caption() if clip.weather else CLEAR[int(uniform(g, 0, 2))]
-    return views(y[0], uv[0])[-1 if whole else 0], caption, PATTERNS.index(pattern)
+    rain = streaks(clip)
+    name, caption = told(g, clip, rain)
+    small = functional.adaptive_avg_pool2d(rain[None], SIDE // 4)[0].numpy()
+    return views(y[0], uv[0])[-1 if whole else 0], caption, PATTERNS.index(name), small
+
+
+def streaks(clip: Clip) -> Tensor:
+    """Where the first frame shows streaks, (H, W) in 0..1: light that rain adds and its surroundings do not have."""
+    added = (clip.rainy_y[0] - clip.clean_y[0]).numpy()
+    return torch.from_numpy((added - cv2.blur(added, (31, 31))) / SEEN).clamp(0, 1)
+
+
+def told(g: torch.Generator, clip: Clip, rain: Tensor) -> tuple[str, str]:
+    """Pattern and caption of a frame as an eye would tell: rain that nobody sees is none."""
+    if clip.weather and (clip.weather.pattern != "light" or float(rain.mean()) > LEAST):
+        return clip.weather.pattern, clip.weather.caption()
+    return "clear", CLEAR[int(uniform(g, 0, 2))]
 
 
 def _bytes(plane: Tensor) -> NDArray[np.uint8]:
     return (plane * 255).round().clamp(0, 255).byte().numpy()
 
 
-def _shake(g: torch.Generator, image: Tensor) -> Tensor:
+def _crop(g: torch.Generator, image: Tensor, rain: Tensor) -> tuple[Tensor, Tensor]:
+    """The same quarter of each view and of its rain."""
+    top, left = (4 * int(torch.randint(SIDE // 8 + 1, (), generator=g)) for _ in range(2))
+    view = image[..., top : top + SIDE // 2, left : left + SIDE // 2]
+    return view, rain[..., top // 4 : top // 4 + SIDE // 8, left // 4 : left // 4 + SIDE // 8]
+
+
+def _shake(g: torch.Generator, image: Tensor, rain: Tensor) -> tuple[Tensor, Tensor]:
     """Mirror, gain and colour of a batch of views, which leave the pattern as it is; (N, 3, SIDE, SIDE) float 0..255."""
     if uniform(g, 0, 1) < 0.5:
-        image = image.flip(-1)
+        image, rain = image.flip(-1), rain.flip(-1)
     gain = 1 + 0.08 * torch.randn(len(image), 3, 1, 1, generator=g)
-    return (image * gain).clamp(0, 255)
+    return (image * gain).clamp(0, 255), rain
 
 
-def loss_of(model: nn.Module, images: Tensor, captions: list[str], patterns: Tensor, tokenizer: open_clip.SimpleTokenizer) -> Tensor:
-    """Contrast of views with captions, equal captions counted as matches, plus cross-entropy of the routed patterns."""
+class Drawer(nn.Module):
+    """Draws the rain mask from the image tower's first two stages: it teaches them what a streak is, and is thrown away."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        heads: list[Any] = [nn.Conv2d(stage[-1].conv3.out_channels, 1, 1) for stage in (visual.layer1, visual.layer2)]
+        for head in heads:
+            nn.init.constant_(head.bias, -2.0)  # most of a picture is no streak
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, stages: tuple[Tensor, Tensor], rain: Tensor) -> Tensor:
+        """Binary cross-entropy against `rain`, (N, 1, H, W) in 0..1 of the first stage's size, and of half of it."""
+        drawn = [head(stage.float()) for head, stage in zip(self.heads, stages, strict=True)]
+        truths = (rain, functional.avg_pool2d(rain, 2))
+        return torch.stack([functional.binary_cross_entropy_with_logits(d, t) for d, t in zip(drawn, truths, strict=True)]).sum()
+
+
+def look(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What the image tower's first two stages see."""
+    first = visual.layer1(visual.stem(images))
+    return first, visual.layer2(first)
+
+
+def embed(visual: Any, stages: tuple[Tensor, Tensor]) -> Tensor:
+    """The image tower's embeddings of what its first two stages saw, (N, D) float32."""
+    found: Tensor = visual.attnpool(visual.layer4(visual.layer3(stages[1])))
+    return found.float()
+
+
+def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tensor, tokenizer: open_clip.SimpleTokenizer) -> Tensor:
+    """Contrast of embeddings with captions, equal captions counted as matches, plus cross-entropy of the routed patterns.
+
+    All in float32: patterns' embeddings lie closer to each other than bfloat16 resolves.
+    """
     unique = sorted(set(captions))
     owner = torch.tensor([unique.index(caption) for caption in captions])
-    image = model.encode_image(images, normalize=True).float()  # type: ignore[operator]
-    text = model.encode_text(tokenizer(unique), normalize=True).float()  # type: ignore[operator]
-    scale = model.logit_scale.exp().clamp(20, 60)  # type: ignore[operator]
+    image = functional.normalize(image, dim=-1)
+    text = model.encode_text(tokenizer(unique), normalize=True)
+    scale = model.logit_scale.exp().clamp(20, 60)
     logits = scale * image @ text.T  # (N, unique)
     same = functional.one_hot(owner, len(unique)).float()
     per_text = -((logits.T.log_softmax(-1)) * (same / same.sum(0)).T).sum(-1).mean()
-    routed = functional.cross_entropy(scale * image @ pattern_embeddings(model).float().T, patterns, label_smoothing=0.02)
+    routed = functional.cross_entropy(scale * image @ pattern_embeddings(model).T, patterns, label_smoothing=0.02)
     total: Tensor = 0.5 * (functional.cross_entropy(logits, owner) + per_text) + routed
     return total
 
@@ -88,7 +154,9 @@ class Training:
         torch.manual_seed(seed)
         self.model, self.tokenizer = blank().train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)
         awaken(self.model)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), RATE, weight_decay=0.05, betas=(0.9, 0.98))
+        self.drawer = Drawer(self.model.visual)
+        self.parameters = [*self.model.parameters(), *self.drawer.parameters()]
+        self.optimiser = torch.optim.AdamW(self.parameters, RATE, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
 
     @property
@@ -97,15 +165,27 @@ class Training:
         return min(1.0, self.seconds / (60 * self.minutes))
 
     def learn(self, g: torch.Generator, batch: list[View]) -> float:
-        """One step; returns the loss."""
+        """One step; returns the loss.
+
+        At first the tower draws rain in crops alone, then its later stages learn to match on what the first ones see, at last all
+        learn both: on a processor this is several times quicker than both from the start.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = RATE * min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.progress))
-        shots, captions, patterns = zip(*batch, strict=True)
-        images = _shake(g, torch.from_numpy(np.stack(shots)).float()).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(self.model, normal(images), list(captions), torch.tensor(patterns), self.tokenizer)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        shots, captions, patterns, rain = zip(*batch, strict=True)
+        images, masks = _shake(g, torch.from_numpy(np.stack(shots)).float(), torch.from_numpy(np.stack(rain))[:, None])
+        if self.progress < DRAWING:
+            images, masks = _crop(g, images, masks)
+        images = normal(images).contiguous(memory_format=torch.channels_last)
+        with autocast(torch.device("cpu")):
+            with torch.set_grad_enabled(not DRAWING <= self.progress < MATCHING):
+                stages = look(self.model.visual, images)
+            found = embed(self.model.visual, stages) if self.progress >= DRAWING else None
+        loss = self.drawer(stages, masks)
+        if found is not None:
+            loss = loss + contrast(self.model, found, captions, torch.tensor(patterns), self.tokenizer)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
@@ -113,7 +193,8 @@ class Training:
 
     def keep(self, path: Path) -> None:
         """Writes a checkpoint."""
-        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "seconds": self.seconds, "step": self.step}
+        parts = {"model": self.model.state_dict(), "drawer": self.drawer.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state = {**parts, "seconds": self.seconds, "step": self.step}
         torch.save(state, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
 
@@ -121,6 +202,7 @@ class Training:
         """Takes a checkpoint back."""
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.drawer.load_state_dict(state["drawer"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.seconds, self.step = state["seconds"], state["step"]
 
@@ -143,15 +225,16 @@ def train(place: Place, val: list[Scene], minutes: float, batch: int = 32, seed:
 
 
 def _spend(training: Training, feed: Feed[View], frames: list[Frame], batch: int, checkpoint: Path, write: Callable[[str], object]) -> None:
-    """Steps until the time is spent; a checkpoint and a line of the log every 90 seconds. A quarter of each batch is new."""
+    """Steps until the time is spent; a checkpoint and a line of the log every 90 seconds. At most a quarter of each batch is new."""
     g = torch.Generator().manual_seed(training.step)
-    pool = [feed.get() for _ in range(4 * batch)]
+    pool = [feed.get() for _ in range(16 * batch)]
     bar = tqdm(total=round(60 * training.minutes), initial=round(training.seconds), unit="s", desc=SMALL, mininterval=5)
     saved = training.seconds
     while training.progress < 1:
         started = time.monotonic()
         for _ in range(batch // 4):
-            pool[int(uniform(g, 0, len(pool)))] = feed.get()
+            if feed.ready():
+                pool[int(uniform(g, 0, len(pool)))] = feed.get()
         loss = training.learn(g, [pool[k] for k in torch.randperm(len(pool), generator=g)[:batch].tolist()])
         training.seconds += time.monotonic() - started
         bar.update(round(training.seconds) - bar.n)
@@ -178,7 +261,7 @@ def frames_to_judge(scenes: list[Scene], each: int = 33, side: int = 352, seed: 
         for k in range(each):
             clip = render(g, scenes[k % len(scenes)], storms, pattern, frames=1, side=side)
             y, uv = compress(g, *(_bytes(plane) for plane in (clip.rainy_y, clip.rainy_uv)))
-            frames.append((views(y[0], uv[0]), PATTERNS.index(pattern)))
+            frames.append((views(y[0], uv[0]), PATTERNS.index(told(g, clip, streaks(clip))[0])))
     return frames
 
 

@@ -9,6 +9,7 @@ from ..spec import PATTERNS
 from ..subnet import DerainNet
 from .data import Sample, render, sample
 from .footage import Scene
+from .precision import autocast
 from .rain import bank
 
 
@@ -33,7 +34,7 @@ class Judge:
         device = next(net.parameters()).device
         for one in self.samples:
             y, uv, near, clean = (plane[None].to(device).float() / 255 for plane in (one.y, one.uv, one.near, one.clean_y))
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad(), autocast(device):
                 out = (y + net(y, uv, near - y).y.float()).clamp(0, 1)
             dry = PATTERNS[one.pattern] == "clear"
             rows[PATTERNS[one.pattern]].append(psnr(out, y) if dry else psnr(out, clean) - psnr(y, clean))

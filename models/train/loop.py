@@ -25,6 +25,7 @@ from .data import Pool, Sample, make
 from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
+from .precision import autocast
 
 SHARES = {"clear": 0.12, "light": 0.38, "heavy": 0.5}
 """How often the generalist sees each pattern. No downpour: whether a veil is to be lifted is what routing tells, and one network
@@ -87,7 +88,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate * min(1.0, (self.step + 1) / 300) * (1 - self.progress) ** 0.9
         y, uv, near, clean_y, clean_uv, mask = (plane.to(self.device, non_blocking=True) for plane in planes[:6])
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             found = self.net(y, uv, near)
         loss = self._loss(found, y, uv, clean_y, clean_uv, mask)
         loss.backward()  # type: ignore[no-untyped-call]
