@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import av
 from av.codec.codec import UnknownCodecError
 
-from . import hwaccel
+from . import hdr, hwaccel
 from .decode import Video
 from .errors import OptionError
 from .frame import LAYOUTS, Layout
@@ -77,14 +77,18 @@ def choose_encoder(video: Video, settings: Settings, supported: set[str], contai
     return name
 
 
-def options(name: str, settings: Settings, container: str) -> dict[str, str]:
-    """Encoder options. AVI has no room for the time of a frame that is not stored in order of time: no B-frames there."""
+def options(name: str, settings: Settings, container: str, light: hdr.Hdr) -> dict[str, str]:
+    """Encoder options. light: static HDR metadata, for encoders that take it.
+
+    AVI has no room for the time of a frame that is not stored in order of time: no B-frames there.
+    """
     quality = "cq" if name in hwaccel.NVENC.values() else "crf"
     asked = {quality: f"{settings.crf:g}"} if settings.crf is not None else {}
     if settings.preset:
         asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
     ordered = {"bf": "0"} if container == "avi" else {}
-    return {**DEFAULTS.get(name, {}), **QUIET.get(name, {}), **ordered, **asked}
+    params = {key: ":".join(filter(None, (QUIET.get(name, {}).get(key), value))) for key, value in hdr.options(name, light).items()}
+    return {**DEFAULTS.get(name, {}), **QUIET.get(name, {}), **params, **ordered, **asked}
 
 
 def choose_layout(name: str, video: Video) -> Layout:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .decode import Video
 from .frame import LAYOUTS, Frame, Plane
+from .hdr import Hdr
 
 WAYS = ("side", "split")
 
@@ -44,7 +45,7 @@ MASK = LAYOUTS["yuvj420p"]
 
 def mask_video(video: Video) -> Video:
     """The description of the frames that `mask_of` makes."""
-    return replace(video, layout=MASK, tags=(2, *video.tags[1:]), metadata={})
+    return replace(video, layout=MASK, tags=(2, *video.tags[1:]), metadata={}, hdr=Hdr())
 
 
 def mask_of(frame: Frame) -> Frame:

@@ -18,6 +18,7 @@ import numpy as np
 
 from .errors import OpenError, OptionError, line
 from .frame import Frame, Layout, nearest, planes_of
+from .hdr import Hdr, hdr_of
 from .hwaccel import open_video
 from .report import Report
 
@@ -33,12 +34,19 @@ LIMIT = 8192 * 8192
 Packet: TypeAlias = "av.Packet[Any]"
 
 SPOKEN = {
-    "MASTERING_DISPLAY_METADATA": "HDR mastering data",
-    "CONTENT_LIGHT_LEVEL": "HDR light levels",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
     "DOVI_METADATA": "Dolby Vision metadata",
+    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient light that the picture was made for",
     "A53_CC": "closed captions inside the video stream",
+    "AFD": "the active format description",
+    "PANSCAN": "pan and scan windows",
     "S12M_TIMECODE": "time code in the frames",
+    "GOP_TIMECODE": "time code in the frames",
+    "STEREO3D": "3D layout",
+    "SPHERICAL": "spherical projection",
+    "ICC_PROFILE": "the colour profile",
 }
 """What rides on frames and is not handed on: in our words."""
 
@@ -73,6 +81,7 @@ class Video:
     matrix: tuple[int, ...] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     disposition: int = 0
+    hdr: Hdr = Hdr()
 
 
 class Source:
@@ -200,15 +209,13 @@ class Source:
             left = round(self.container.duration / 1_000_000 * self.rate)
         if self.span.start or self.span.duration:
             left = round(min(self.span.duration or 1e9, left / self.rate - self.span.start) * self.rate)
-        for name, _ in side_data(picture):
-            if name in SPOKEN:
-                self.report.note(f"{self.path}: not kept: {SPOKEN[name]}")
         if picture.interlaced_frame:
             self.report.note(f"{self.path}: interlaced frames are derained as they are and stored as progressive")
         return Video(
             picture.width, picture.height, self._layout(picture), self._times.time_base, self.rate, max(0, left), context.name,
             (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
             stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(picture), dict(stream.metadata), int(stream.disposition),
+            hdr_of(dict(side_data(picture))),
         )  # fmt: skip
 
     def _layout(self, picture: av.VideoFrame) -> Layout:
@@ -221,6 +228,9 @@ class Source:
         video = self.video
         if (picture.width, picture.height) != (video.width, video.height):
             self.report.note(f"{self.path}: pictures of {picture.width}x{picture.height} are scaled to the first one's {video.width}x{video.height}")
+        for name, _ in side_data(picture):
+            if name in SPOKEN:
+                self.report.note(f"{self.path}: not kept: {SPOKEN[name]}")
         pts, duration = cast(int, picture.pts) - round(self.zero / video.time_base), picture.duration or 0
         picture = convert(picture, video.layout, video.width, video.height)
         return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=picture)

@@ -18,7 +18,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from . import codec
+from . import codec, hdr
 from .decode import Packet, Source, Video
 from .errors import WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
@@ -83,7 +83,7 @@ class Sink:
         with self._faults():
             stream = cast("av.VideoStream", self.container.add_stream(self.encoder, rate=video.rate.limit_denominator(1001 * 60)))
         context = stream.codec_context
-        context.options = codec.options(self.encoder, settings, self.container.format.name)
+        context.options = codec.options(self.encoder, settings, self.container.format.name, video.hdr)
         context.width, context.height = video.width, video.height
         context.pix_fmt = codec.ORDER.get((self.encoder, self.layout.name), self.layout.name)
         context.time_base = stream.time_base = video.time_base
@@ -113,6 +113,8 @@ class Sink:
         if ours.name != theirs.name.replace("yuvj", "yuv") and ours.name != theirs.name:
             why = " because its size is odd" if ours.bits == theirs.bits and not theirs.rgb and codec.odd(theirs, video) else ""
             self.report.note(f"{self.path}: {theirs.name} is stored as {ours.name} by {self.encoder}{why}")
+        for what in hdr.lost(self.encoder, video.hdr):
+            self.report.note(f"{self.path}: not kept by {self.encoder}: {what}")
         tick = COARSE.get(self.container.format.name.split(",")[0])
         if tick and (video.time_base / tick).denominator != 1 and (1 / (video.rate * tick)).denominator != 1:
             self.report.note(f"{self.path}: times are rounded to {float(tick) * 1000:g} ms, the clock of {self.container.format.name}")

@@ -98,6 +98,8 @@ class PictureSink:
 
     def __init__(self, path: Path, like: str, video: Video, part: Path, report: Report) -> None:
         self.path, self.video, self.part, self.report = path, video, part, report
+        if video.hdr:
+            report.note(f"{path}: not kept: HDR metadata, which pictures have no place for")
         self.kind = kind(path, like)
         self.written: list[str] = []
         ending = path.suffix.lower()

@@ -14,6 +14,8 @@ import pytest
 
 from derain_video.export.runtime.base import Clean
 from derain_video.models.spec import PATTERNS
+from derain_video.pipeline.hdr import Hdr
+from derain_video.pipeline.hdr import options as hdr_options
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Clip:
     times: list[int] = field(default_factory=lambda: [i * 512 for i in range(20)])
     time_base: Fraction = Fraction(1, 12800)
     tags: tuple[int, int, int, int] | None = None
+    hdr: Hdr = Hdr()
     aspect: Fraction | None = None
     rotation: int = 0
     sound: bool = False
@@ -72,6 +75,8 @@ def write_clip(path: Path, clip: Clip) -> Path:
         context.width, context.height, context.pix_fmt = clip.width, clip.height, clip.pixels
         context.time_base = video.time_base = clip.time_base
         context.options = {"crf": "10", "preset": "ultrafast", "x265-params": "log-level=none"} if "26" in clip.codec else {}
+        for key, words in hdr_options(clip.codec, clip.hdr).items():
+            context.options |= {key: f"log-level=none:{words}" if clip.codec == "libx265" else words}
         if clip.tags:
             context.color_range, context.colorspace, context.color_primaries, context.color_trc = clip.tags
         if clip.aspect:
