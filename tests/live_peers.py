@@ -11,6 +11,13 @@ import av
 import numpy as np
 
 WIDTH, HEIGHT, BITS, CELL = 128, 64, 16, 8
+ENCODER = {
+    "libx264": {"preset": "ultrafast", "tune": "zerolatency"},
+    "libx265": {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none"},
+}
+TICK = Fraction(1, 50000)
+"""MPEG-4 can count no finer than 1/65535 s."""
+
 RTSP = {"rtsp_transport": "tcp", "timeout": "3000000"}
 
 
@@ -36,11 +43,14 @@ def number_of(picture: av.VideoFrame) -> int:
 class Publisher:
     """Pushes numbered pictures, and a tone, to an address in real time until it is stopped; begins anew when it is kicked.
 
-    sent: when each number was handed over, time.monotonic().
+    sent: when each number was handed over, time.monotonic(). kind: size, frames/s and encoder; another one begins anew too.
     """
 
-    def __init__(self, url: str, form: str = "rtsp", size: tuple[int, int] = (WIDTH, HEIGHT), rate: int = 25, sound: bool = True) -> None:
-        self.url, self.form, self.size, self.rate, self.with_sound = url, form, size, rate, sound
+    def __init__(
+        self, url: str, form: str = "rtsp", size: tuple[int, int] = (WIDTH, HEIGHT), rate: int = 25, sound: bool = True, codec: str = "libx264"
+    ) -> None:
+        self.url, self.form, self.with_sound = url, form, sound
+        self.kind = (size, rate, codec)
         self.sent: dict[int, float] = {}
         self.number = 0
         self.halt, self.paused = threading.Event(), threading.Event()
@@ -63,29 +73,29 @@ class Publisher:
 
     def _publish(self) -> None:
         options = RTSP if self.form == "rtsp" else {}
-        size = self.size
+        kind = size, rate, codec = self.kind
         with av.open(self.url, "w", format=self.form, options=options) as out:
-            video = out.add_stream("libx264", rate=self.rate, options={"preset": "ultrafast", "tune": "zerolatency", "g": str(self.rate)})
+            video = out.add_stream(codec, rate=rate, options={"g": str(rate), **ENCODER.get(codec, {})})
             video.width, video.height = size
-            video.codec_context.time_base = Fraction(1, 90000)
+            video.codec_context.time_base = TICK
             sound = out.add_stream("aac", rate=48000, layout="mono") if self.with_sound else None
             out.start_encoding()
             begin, count, heard = time.monotonic(), 0, 0
-            while not self.halt.is_set() and size == self.size:
+            while not self.halt.is_set() and kind == self.kind:
                 if self.paused.is_set():
                     time.sleep(0.05)
                     continue
                 picture = numbered(self.number, *size)
-                picture.pts, picture.time_base = count * 90000 // self.rate, Fraction(1, 90000)
+                picture.pts, picture.time_base = count * 50000 // rate, TICK
                 self.sent[self.number] = time.monotonic()
                 out.mux(video.encode(picture))
-                while sound and heard < count / self.rate * 48000:
+                while sound and heard < count / rate * 48000:
                     frame = av.AudioFrame.from_ndarray(np.sin(np.arange(heard, heard + 1024) / 20).astype(np.float32)[None] * 0.2, "fltp", "mono")
                     frame.sample_rate, frame.pts, frame.time_base = 48000, heard, Fraction(1, 48000)
                     out.mux(sound.encode(frame))
                     heard += 1024
                 self.number, count = (self.number + 1) % (1 << BITS), count + 1
-                time.sleep(max(0.0, begin + count / self.rate - time.monotonic()))
+                time.sleep(max(0.0, begin + count / rate - time.monotonic()))
 
 
 class Reader:

@@ -60,7 +60,8 @@ def silence(server: Running, publisher: Publisher) -> None:
 
 
 def resize(server: Running, publisher: Publisher) -> None:
-    publisher.size = (192, 128) if publisher.size == (128, 64) else (128, 64)
+    size, *rest = publisher.kind
+    publisher.kind = ((192, 128) if size == (128, 64) else (128, 64), *rest)
 
 
 FAULTS: dict[str, Callable[[Running, Publisher], None]] = {

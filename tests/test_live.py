@@ -104,7 +104,7 @@ def film(path):
 def test_a_camera_of_another_size_begins_a_new_programme(server, runtime, tmp_path):
     with Publisher(server.url("in")) as pub, live(job_of(server.url("in"), tmp_path / "rec.mp4", segment=600.0), runtime) as report:
         until(lambda: report.frames > 25)
-        pub.size = (192, 128)
+        pub.kind = ((192, 128), 25, "libx264")
         before = report.frames
         until(lambda: report.frames > before + 25 and report.reconnects >= 1)
     files = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime)
@@ -113,6 +113,37 @@ def test_a_camera_of_another_size_begins_a_new_programme(server, runtime, tmp_pa
         with av.open(str(path)) as container:
             assert (container.streams.video[0].width, container.streams.video[0].height) == size
     assert sum(len(film(path)[0]) for path in files) == report.outputs[0].sent == report.frames
+
+
+@pytest.mark.parametrize("kind", [((128, 64), 25, "libx265"), ((128, 64), 25, "mpeg4"), ((128, 64), 10, "libx264"), ((128, 64), 50, "mpeg4")])
+def test_a_camera_of_another_codec_or_frame_rate_goes_on_in_the_same_outputs(server, runtime, tmp_path, kind):
+    job = job_of(server.url("in"), server.url("out"), tmp_path / "rec.mp4", segment=600.0)
+    with Publisher(server.url("in")) as pub, Reader(server.url("out")) as reader, live(job, runtime) as report:
+        until(lambda: len(reader.numbers) > 25)
+        pub.kind = kind
+        until(lambda: report.reconnects >= 1)
+        seen = len(reader.numbers)
+        until(lambda: len(reader.numbers) > seen + 25)
+    assert reader.sessions == 1 and [output.reconnects for output in report.outputs] == [0, 0]
+    (recorded,) = tmp_path.iterdir()
+    times, numbers = film(recorded)
+    assert grows(times) and grows(numbers) and len(numbers) == report.outputs[1].sent
+    assert grows([seconds for _, seconds, _, _ in reader.numbers]) and grows(reader.sound)
+    assert np.median(np.diff(times)[-15:]) == pytest.approx(1 / kind[1], rel=0.2)
+
+
+@pytest.mark.parametrize("kind", [((128, 64), 25, "libx265"), ((128, 64), 25, "mpeg4"), ((128, 64), 10, "libx264")])
+def test_another_codec_or_frame_rate_without_a_break_in_the_connection(runtime, tmp_path, kind):
+    camera = Publisher("udp://127.0.0.1:23459?pkt_size=1316", "mpegts")
+    with camera, live(job_of("udp://127.0.0.1:23459", tmp_path / "rec.mkv", segment=600.0), runtime) as report:
+        until(lambda: report.frames > 25, 25)
+        camera.kind = kind
+        before = report.frames + 10
+        until(lambda: report.frames > before + 25, 30)
+    (recorded,) = tmp_path.iterdir()
+    times, numbers = film(recorded)
+    assert grows(times) and sorted(numbers) == numbers and len(numbers) == report.outputs[0].sent  # a decoder may repeat the last picture
+    assert np.median(np.diff(times)[-15:]) == pytest.approx(1 / kind[1], rel=0.2)
 
 
 def test_a_silent_server_ends_neither_the_other_output_nor_the_stop(server, runtime, tmp_path):

@@ -6,12 +6,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from derain_video.pipeline.codec import Settings
+from derain_video.pipeline.decode import Video
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
-from derain_video.pipeline.live.clock import Backoff, Timeline
+from derain_video.pipeline.live.clock import TICK, Backoff, Timeline
 from derain_video.pipeline.live.half import halved, restored
 from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
+from derain_video.pipeline.live.programme import Programme
 
 
 @pytest.mark.parametrize(
@@ -132,3 +135,19 @@ def test_half_size_enlarges_the_change_only():
     change = frame.planes[0].astype(int) - result.planes[0]
     assert (change[:, :46] == 10).all() and not change[:, 49:].any() and not change[result.mask == 0].any()
     assert np.array_equal(result.planes[1], frame.planes[1])
+
+
+def noise(count):
+    """Frames 40 ms apart that no encoder can make small."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        y = rng.integers(0, 255, (128, 192), np.uint8)
+        yield Frame((y, y[::2, ::2].copy(), y[::2, ::2].copy()), LAYOUTS["yuv420p"], number * 3600, TICK, 3600)
+
+
+def test_the_most_bits_hold_when_a_camera_becomes_faster():
+    programme = Programme(Video(192, 128, LAYOUTS["yuv420p"], TICK, Fraction(10), tags=(1, 1, 1, 1), aspect=None), None, Settings(), 300_000)
+    programme.pace(Fraction(25))
+    pieces = [piece for frame in noise(200) for piece in programme.encode(frame, 0.0)]
+    assert pieces[0].key and [piece.pts for piece in pieces] == [3600 * number for number in range(200)]
+    assert sum(len(piece.data) for piece in pieces[25:]) * 8 / 7 < 330_000

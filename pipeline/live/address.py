@@ -91,7 +91,9 @@ class Address:
         if self.scheme == "device":
             return options
         if self.scheme == "udp":
-            options |= {"timeout": MICRO, "overrun_nonfatal": "1", "fifo_size": "50000"}
+            options |= {"timeout": MICRO, "overrun_nonfatal": "1", "fifo_size": "50000", **SAME_STREAMS}
+        elif self.scheme == "tcp":
+            options |= {"rw_timeout": MICRO, **SAME_STREAMS}
         elif self.live and self.scheme != "-":
             options |= {"rw_timeout": MICRO}
         return {**options, "analyzeduration": "1000000", "probesize": "1000000"}
@@ -99,6 +101,9 @@ class Address:
     def write_options(self) -> dict[str, str]:
         return {"flush_packets": "1", "max_interleave_delta": "100000", **WRITE.get(self.scheme, {})}
 
+
+SAME_STREAMS = {"merge_pmt_versions": "1"}
+"""For MPEG-TS: a sender that began anew with other PIDs goes on in the streams that are read already."""
 
 PLAYLIST = "delete_segments+independent_segments+temp_file+append_list+discont_start+omit_endlist"
 WRITE = {

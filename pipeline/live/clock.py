@@ -14,6 +14,10 @@ JUMP = 5.0
 """Seconds by which a camera's clock may run ahead of ours between two frames before it counts as a new clock."""
 
 
+STEP = 90
+"""Ticks by which a stamp grows at least: 1 ms, which the containers that count in milliseconds still see."""
+
+
 class Timeline:
     """Maps the clocks of successive connections onto one that starts at 0 and never stands or goes back. In ticks of TICK."""
 
@@ -21,7 +25,7 @@ class Timeline:
         self._now = now
         self._start: float | None = None
         self._offset: float | None = None
-        self._last, self._when, self._heard = -1, 0.0, -1
+        self._last, self._when, self._heard = -STEP, 0.0, -1
 
     def reset(self) -> None:
         """A new connection: its first picture is put at the time that has gone by."""
@@ -36,9 +40,9 @@ class Timeline:
             stamp = self._ticks(spent)
         else:
             if self._offset is None or self._jumps(seconds + self._offset, now):
-                self._offset = max(spent, float((self._last + 1) * TICK)) - seconds
+                self._offset = max(spent, float((self._last + STEP) * TICK)) - seconds
             stamp = self._ticks(seconds + self._offset)
-        self._last, self._when = max(stamp, self._last + 1), now
+        self._last, self._when = max(stamp, self._last + STEP), now
         return self._last
 
     def sound(self, seconds: float) -> int | None:

@@ -28,6 +28,9 @@ NEWEST, KEPT = 2, 8
 SOUND_HELD = 500
 """Packets of sound that wait for their pictures, at most; about ten seconds."""
 
+KEY_WAIT = 30.0
+"""Seconds of packets in which a first picture must come: some cameras send a key frame that rarely."""
+
 HEALTHY = 10.0
 """Seconds of pictures after which a connection counts as good, and the next fault is tried again at once."""
 
@@ -139,18 +142,21 @@ class Intake:
         video.thread_type = "SLICE"  # frame threads would hold frames back
         self._timeline.reset()
         self.sound.clear()
+        due = time.monotonic() + KEY_WAIT
         first = True
         for packet in container.demux([video, *sounds]):
             if self._halt.is_set():
                 return
             if packet.stream_index != video.index:
                 self._hear(packet)
-                continue
-            for picture in self._decoded(packet):
-                if first:
-                    self._welcome(picture)
-                self._see(picture, video, sound)
-                first = False
+            elif packet.is_keyframe or not first or video.name == "h264":  # H.264 may have no key frames; its decoder knows where to begin
+                for picture in self._decoded(packet):
+                    if first:
+                        self._welcome(picture)
+                    self._see(picture, video, sound)
+                    first, due = False, time.monotonic() + SILENCE
+            if time.monotonic() > due and not self.address.finite:
+                raise OpenError("packets come, but no picture can be made of them")  # another codec, most likely: see what it is now
 
     def _decoded(self, packet: Packet) -> list[av.VideoFrame]:
         try:

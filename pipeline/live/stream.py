@@ -152,6 +152,7 @@ class Stream:
         if self._programme is None or key != self._key:
             self._programme = Programme(arrival.video, arrival.sound, self.job.settings, self.job.bitrate)
             self._key = key
+        self._programme.pace(arrival.video.rate)
         return self._programme
 
     def _cleaned(self, frame: Frame) -> Frame:
