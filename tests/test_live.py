@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,9 +253,9 @@ PROGRAM = """
 """
 
 
-def start(*argv, **pipes):
+def start(*argv, within=(), **pipes):
     program = textwrap.dedent(PROGRAM.format(tests=str(Path(__file__).parent)))
-    process = subprocess.Popen([sys.executable, "-c", program, *map(str, argv)], stderr=subprocess.PIPE, **pipes)
+    process = subprocess.Popen([*within, sys.executable, "-c", program, *map(str, argv)], stderr=subprocess.PIPE, **pipes)
     assert process.stderr.readline() == b"ready\n"
     return process
 
@@ -276,6 +277,42 @@ def test_sigterm_ends_within_two_seconds_and_the_report_is_silent_on_passwords(s
     assert told["arrived"] == told["frames"] + told["dropped"] > 0
     assert b"secret" not in said and "secret" not in (tmp_path / "r.json").read_text() + (tmp_path / "s" / "state.json").read_text()
     assert b"Traceback" not in said
+
+
+SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=512k tmpfs "$0" && exec "$@"')
+"""Runs a command that sees a disk of 512 KiB at a folder, by Linux' user namespaces."""
+
+
+def has_small_disks():
+    return shutil.which("unshare") is not None and subprocess.run([*SMALL_DISK, "/mnt", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not has_small_disks(), reason="no file systems of its own for a process here (Linux' user namespaces)")
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_a_full_disk_is_said_and_the_other_output_goes_on(server, tmp_path, ending):
+    with Publisher(server.url("in")), Reader(server.url("out")) as reader:
+        command = (server.url("in"), tmp_path / f"rec.{ending}", server.url("out"), "--state", tmp_path)
+        process = start(*command, within=(*SMALL_DISK, tmp_path))
+        disk = Path(f"/proc/{process.pid}/root{tmp_path}")
+        until(lambda: len(reader.numbers) > 25 and list(disk.glob("rec*")))
+        with contextlib.suppress(OSError), open(disk / "fill", "wb", 0) as file:
+            while True:
+                file.write(bytes(4096))
+        told = iter(process.stderr.readline, b"")
+        assert any(b"rec." in said and b"no room left on the disk; free some; trying again in" in said for said in told)
+        seen = len(reader.numbers)
+        until(lambda: len(reader.numbers) > seen + 50)
+        whole = {path.name for path in disk.glob("rec*")}
+        assert len(whole) <= 2 and all((disk / name).stat().st_size for name in whole)
+        (disk / "fill").unlink()
+        until(lambda: any(path.stat().st_size > 20_000 for path in disk.glob("rec*") if path.name not in whole), 40)
+        for path in disk.glob("rec*"):
+            shutil.copy(path, tmp_path)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 143 and reader.sessions == 1 and grows([seconds for _, seconds, _, _ in reader.numbers])
+    (later,) = (path for path in tmp_path.iterdir() if path.name not in whole)
+    assert grows(film(later)[0]) and grows(film(later)[1])
 
 
 def test_from_stdin_to_stdout(clip):

@@ -6,6 +6,7 @@ Told by the environment, which others cannot see: a URL with a password on a com
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ from .address import SOUND, Address, redacted, segment_name
 VARIABLE = "DERAIN_RELAY"
 
 FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "flush_packets": "1", "frag_duration": "1000000"}
+
+CLUSTERED = {"flush_packets": "1", "cluster_time_limit": "250"}
 
 FIRST = {"analyzeduration": "100000", "probesize": "65536", "fpsprobesize": "0"}
 """The parent tells everything in the header: look no further."""
@@ -71,9 +74,22 @@ class Recording:
     def __init__(self, pattern: str, seconds: float, streams: Sequence[av.stream.Stream]) -> None:
         self.pattern, self.seconds, self.streams = pattern, seconds, streams
         self.push: Push | None = None
-        self.begin = 0.0
+        self.name, self.begin = "", 0.0
 
     def mux(self, packet: av.Packet[Any]) -> None:
+        try:
+            self._mux(packet)
+        except (av.FFmpegError, OSError):
+            path = Path(self.name)
+            if path.is_file() and not path.stat().st_size:
+                path.unlink()  # a disk that stays full would get one more such file with each attempt
+            raise
+
+    def close(self) -> None:
+        if self.push:
+            self.push.close()
+
+    def _mux(self, packet: av.Packet[Any]) -> None:
         video = self.streams[packet.stream_index].type == "video"
         at = float((packet.pts or 0) * packet.time_base)
         if video and packet.is_keyframe and (self.push is None or at - self.begin >= self.seconds):
@@ -83,15 +99,11 @@ class Recording:
             packet.pts = packet.dts = max(0, (packet.pts or 0) - shift)
             self.push.mux(packet)
 
-    def close(self) -> None:
-        if self.push:
-            self.push.close()
-
     def _next(self, at: float) -> None:
         self.close()
-        name = free_name(time.strftime(self.pattern))
-        options = FRAGMENTED if Path(name).suffix in (".mp4", ".mov", ".m4v") else {"flush_packets": "1"}
-        self.push, self.begin = Push(name, "", options, self.streams), at
+        self.name = free_name(time.strftime(self.pattern))
+        options = FRAGMENTED if Path(self.name).suffix in (".mp4", ".mov", ".m4v") else CLUSTERED
+        self.push, self.begin = Push(self.name, "", options, self.streams), at
 
 
 def free_name(name: str) -> str:
@@ -134,7 +146,8 @@ def main() -> int:
     try:
         relay(Address(told["url"]), told["segment"])
     except (av.FFmpegError, OSError, ValueError) as error:
-        say("error", getattr(error, "strerror", None) or error)
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        say("error", "no room left on the disk; free some" if full else getattr(error, "strerror", None) or error)
         return 1
     return 0
 

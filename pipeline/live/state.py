@@ -81,12 +81,14 @@ class StateFolder:
         except OSError as error:
             raise WriteError(f"{folder}: cannot hold the state: {line(error)}") from error
 
-    def tell(self, report: LiveReport) -> None:
-        self._replace("state.json", json.dumps(report.told()).encode())
-
-    def show(self, before: Frame, after: Frame) -> None:
-        self._replace("before.jpg", jpeg(before))
-        self._replace("after.jpg", jpeg(after))
+    def tell(self, report: LiveReport, shown: tuple[Frame, Frame] | None = None) -> None:
+        """shown: a frame before and after. A full disk is noted, and harms no output."""
+        try:
+            for name, frame in zip(("before.jpg", "after.jpg"), shown or (), strict=False):
+                self._replace(name, jpeg(frame))
+            self._replace("state.json", json.dumps(report.told()).encode())
+        except OSError as error:
+            report.note(f"{self.folder}: the state cannot be renewed: {line(error)}")
 
     def _replace(self, name: str, data: bytes) -> None:
         part = self.folder / f"{name}.part"

@@ -192,9 +192,7 @@ class Stream:
         if now - self._told < TELL_EVERY or not self._state:
             return
         self._told = now
-        self._state.tell(self.report)
-        if arrival and self._shown:
-            self._state.show(*self._shown)
+        self._state.tell(self.report, self._shown if arrival else None)
 
     def _change(self) -> None:
         """Takes up the level that the plan has gone to."""
