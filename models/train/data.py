@@ -96,11 +96,11 @@ def _bytes(plane: Tensor) -> NDArray[np.uint8]:
 def _window(g: torch.Generator) -> tuple[int, int, int]:
     """First, last + 1 and centre of a window: two frames each way mostly, else the past alone, a shot's edge, or one picture."""
     draw = uniform(g, 0, 1)
-    if draw < 0.62:
+    if draw < 0.52:
         return 0, FRAMES, FRAMES // 2
-    if draw < 0.8:
+    if draw < 0.7:
         return 0, FRAMES, FRAMES - 1
-    if draw < 0.9:
+    if draw < 0.8:
         first = int(torch.randint(3, (), generator=g))
         return first, FRAMES - 2 + first, FRAMES // 2
     return FRAMES // 2, FRAMES // 2 + 1, FRAMES // 2

@@ -58,8 +58,8 @@ class Recipe:
 
 
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
-    """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err."""
-    shares = {name: 0.82 if name == pattern else 0.06 for name in ("clear", *RAINY)}
+    """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err: dry scenes above all."""
+    shares = {"clear": 0.14, **{name: 0.72 if name == pattern else 0.07 for name in RAINY}}
     start = folder / f"{size}_generalist.safetensors"
     return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=4e-4, seed=seed)
 
