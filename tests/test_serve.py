@@ -1,14 +1,20 @@
 """derain-video serve: one process a stream, restarted when it dies; page, health and metrics; no password in any of them."""
 
+import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -17,8 +23,10 @@ from rtsp_server import Running
 
 from derain_video.pipeline import cli
 from derain_video.pipeline.live import serve as serving
+from derain_video.pipeline.live.address import Address
 from derain_video.pipeline.live.page import open_page
-from derain_video.pipeline.live.serve import Supervisor, read_spec
+from derain_video.pipeline.live.serve import StreamSpec, Supervisor, read_spec
+from derain_video.pipeline.live.state import LiveReport, OutputReport
 
 SPEC = """
 [page]
@@ -70,7 +78,8 @@ def test_streams_are_kept_alive_and_shown(tmp_path, monkeypatch):
             until(lambda: front.restarts == 1 and front._process.pid != first and front.healthy)
             assert back.restarts == 0 and back.running
             text, metrics = get(url + "/")[1].decode(), get(f"{url}/metrics")[1].decode()
-            assert 'front: <span class="up">' in text and 'back: <span class="down">' in text and "rtsp://...@127.0.0.1" in text
+            assert 'front <span class="up">' in text and 'back <span class="down">' in text and "rtsp://...@127.0.0.1" in text
+            assert "1 of 2 up" in text and "frames/s in" in text and "heavy" in text and "No picture has come yet" in text
             assert 'derain_up{stream="front"} 1.0' in metrics and 'derain_restarts_total{stream="front"} 1.0' in metrics
             assert "secret" not in text + metrics
         finally:
@@ -79,6 +88,44 @@ def test_streams_are_kept_alive_and_shown(tmp_path, monkeypatch):
             page.end()
     assert time.monotonic() - begin < 4
     assert not [t.name for t in threading.enumerate() if t.name.startswith("derain")]
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update
+    --disable-sync --window-size=1200,1000""".split()
+
+
+def stream_of(folder, name, healthy, report):
+    """What the page is told of a stream whose pictures are blue before and green after."""
+    (folder / name).mkdir()
+    for picture, colour in ("before.jpg", (220, 40, 30)), ("after.jpg", (40, 200, 30)):
+        cv2.imwrite(str(folder / name / picture), np.full((180, 320, 3), colour, np.uint8))
+    spec = StreamSpec(name, Address("rtsp://me:secret@camera/1"), ())
+    return SimpleNamespace(spec=spec, folder=folder / name, restarts=2, healthy=healthy, state=lambda: json.loads(json.dumps(report.told())))
+
+
+def around(image, colour, off=40):
+    """Left, top, width and height of everything that has about that colour (BGR)."""
+    return cv2.boundingRect((np.abs(image.astype(int) - colour).max(axis=2) < off).astype(np.uint8))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_page_in_chromium(tmp_path):
+    report = LiveReport(arrived=100, frames=90, dropped=10, pattern="heavy", level="half", outputs=[OutputReport("out.mkv", up=True, sent=90)])
+    page = open_page("127.0.0.1", 0)
+    try:
+        page.show([stream_of(tmp_path, "front", True, report)])
+        command = [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={tmp_path / 'page.png'}"]
+        subprocess.run([*command, f"http://127.0.0.1:{page.server_address[1]}/"], capture_output=True, timeout=120, check=True)
+    finally:
+        page.end()
+    image = cv2.imread(str(tmp_path / "page.png"))
+    before, after, up = around(image, (220, 40, 30)), around(image, (40, 200, 30)), around(image, (0, 119, 0), 8)
+    assert before[2:] == pytest.approx((320, 180), abs=4) and after[1:] == pytest.approx((before[1], 320, 180), abs=4)
+    assert before[0] + before[2] < after[0] < 1200 and up[1] < before[1] and 10 < up[3] < 40
+    table = image[up[1] + up[3] + 5 : before[1] - 5, before[0] : after[0]]
+    lines = np.diff((table.min(axis=(1, 2)) < 160).astype(int))
+    assert (lines > 0).sum() >= 7  # input, output, speed, frames, delay, pattern, faults: each on a line of its own
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import html
 import importlib.util
 import json
 import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,10 +16,18 @@ from ..errors import WriteError, line
 
 PICTURES = ("before.jpg", "after.jpg")
 
-HEAD = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>derain-video</title>
-<style>body{font:15px system-ui,sans-serif;margin:1.5em;max-width:70em}section{margin-bottom:2em}img{width:49%;background:#ddd}
-h2{font-size:1.1em;margin:.5em 0}.up{color:#070}.down{color:#b00}td{padding:0 1.2em 0 0}</style></head><body><h1>derain-video</h1>
+HEAD = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2">
+<meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>body{{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;padding:0 1em;max-width:66em;color:#222}}h1{{font-size:1.3em}}
+h1 small{{font-weight:normal;color:#666}}section{{border-top:1px solid #ccc;padding:.8em 0 1.6em}}h2{{font-size:1.15em;margin:0 0 .4em}}
+h2 span{{color:#fff;border-radius:.3em;padding:.05em .5em;font-size:.8em}}.up{{background:#070}}.down{{background:#b00}}
+th{{text-align:left;vertical-align:top;font-weight:normal;color:#666;padding:0 1.2em 0 0}}td{{overflow-wrap:anywhere}}.bad{{color:#b00}}
+div{{display:flex;gap:1em;margin-top:.8em}}figure{{margin:0;flex:0 1 auto}}img{{display:block;max-width:100%;max-height:20em}}
+figcaption{{color:#666}}.stale img{{opacity:.35}}</style></head><body><h1>{title} <small>at {time}</small></h1>
 """
+
+DOING = {"full": "", "fast": ", small network", "half": ", at half size", "pass": ", not derained: the machine is too slow"}
+"""What has been given up, in a reader's words."""
 
 
 class Watched(Protocol):
@@ -109,21 +118,38 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def page(watched: Sequence[Watched]) -> str:
-    return HEAD + "".join(map(_section, watched)) + "</body></html>\n"
+    title = f"derain-video: {sum(w.healthy for w in watched)} of {len(watched)} up"
+    return HEAD.format(title=title, time=time.strftime("%H:%M:%S")) + "".join(map(_section, watched)) + "</body></html>\n"
 
 
 def _section(w: Watched) -> str:
-    told, name = w.state(), html.escape(w.spec.name)
-    word = "up" if w.healthy else "down"
-    rows = {
-        "input": str(w.spec.source),
-        "outputs": ", ".join(f"{o['name']} ({'up' if o['up'] else 'down'}, {o['dropped']} dropped)" for o in told.get("outputs", ())),
-        "frames": f"{told.get('arrived', 0)} in, {told.get('frames', 0)} out, {told.get('dropped', 0)} dropped",
-        "speed": f"{told.get('fps', 0):.1f} frames/s",
-        "delay": f"p50 {told.get('delay_p50', 0) * 1000:.0f} ms, p95 {told.get('delay_p95', 0) * 1000:.0f} ms",
-        "pattern": f"{told.get('pattern') or '-'}, level {told.get('level', '-')}",
-        "faults": f"{told.get('reconnects', 0)} reconnects, {w.restarts} restarts",
-    }
-    table = "".join(f"<tr><td>{key}</td><td>{html.escape(value)}</td></tr>" for key, value in rows.items())
-    pictures = "".join(f'<img src="/{name}/{picture}" alt="{picture[:-4]}"> ' for picture in PICTURES)
-    return f'<section><h2>{name}: <span class="{word}">{word}</span></h2><table>{table}</table>{pictures}</section>\n'
+    name, word = html.escape(w.spec.name), "up" if w.healthy else "down"
+    table = "".join(f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in _rows(w, w.state()).items())
+    return f'<section id="{name}"><h2>{name} <span class="{word}">{word}</span></h2><table>{table}</table>{_pictures(w, name)}</section>\n'
+
+
+def _rows(w: Watched, told: dict[str, Any]) -> dict[str, str]:
+    """What the table says, as HTML. A stream that told nothing has no figures."""
+    rows = {"input": html.escape(str(w.spec.source))}
+    if told:
+        rows |= {
+            "outputs": "<br>".join(map(_output, told["outputs"])),
+            "speed": f"{told.get('fps_in', 0):.1f} frames/s in, {told.get('fps_out', 0):.1f} out",
+            "frames": f"{told['arrived']} in, {told['frames']} out, {told['dropped']} dropped",
+            "delay": f"p50 {told['delay_p50'] * 1000:.0f} ms, p95 {told['delay_p95'] * 1000:.0f} ms" if told["delay_p50"] else "-",
+            "pattern": html.escape(told["pattern"] or "-") + DOING[told["level"]],
+        }
+    return {**rows, "faults": f"{told.get('reconnects', 0)} reconnects of the camera, {w.restarts} restarts of the process"}
+
+
+def _output(told: dict[str, Any]) -> str:
+    state = "up" if told["up"] else '<span class="bad">down</span>'
+    return f"{html.escape(told['name'])}: {state}, {told['sent']} sent, {told['dropped']} dropped"
+
+
+def _pictures(w: Watched, name: str) -> str:
+    """Before and after side by side; pale if they are old."""
+    if not all((w.folder / picture).exists() for picture in PICTURES):
+        return "<p>No picture has come yet.</p>"
+    figures = "".join(f'<figure><img src="/{name}/{p}" alt="{p[:-4]}"><figcaption>{p[:-4]}</figcaption></figure>' for p in PICTURES)
+    return f"<div>{figures}</div>" if w.healthy else f'<div class="stale">{figures}</div>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ from ..report import Report
 
 REMEMBERED = 2000
 """Frames whose delays are remembered."""
+
+RECENT = 6
+"""Tellings, a second apart, that the speed is reckoned from."""
 
 PREVIEW = 480
 """Width of the status page's pictures, in pixels."""
@@ -76,6 +80,7 @@ class StateFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._marks: deque[tuple[float, int, int]] = deque(maxlen=RECENT)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -86,9 +91,15 @@ class StateFolder:
         try:
             for name, frame in zip(("before.jpg", "after.jpg"), shown or (), strict=False):
                 self._replace(name, jpeg(frame))
-            self._replace("state.json", json.dumps(report.told()).encode())
+            self._replace("state.json", json.dumps({**report.told(), **self._speed(report)}).encode())
         except OSError as error:
             report.note(f"{self.folder}: the state cannot be renewed: {line(error)}")
+
+    def _speed(self, report: LiveReport) -> dict[str, float]:
+        """Frames/s of the last seconds."""
+        self._marks.append((time.monotonic(), report.arrived, report.frames))
+        seconds, came, done = (last - first for first, last in zip(self._marks[0], self._marks[-1], strict=True))
+        return {"fps_in": round(came / seconds, 2), "fps_out": round(done / seconds, 2)} if seconds else {}
 
     def _replace(self, name: str, data: bytes) -> None:
         part = self.folder / f"{name}.part"
