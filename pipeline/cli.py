@@ -22,6 +22,7 @@ from .compare import WAYS
 from .decode import LIMIT, Span
 from .errors import FAULTS, OptionError, WriteError
 from .live.address import is_live
+from .part import left
 from .pictures import ENDINGS, NUMBER
 from .progress import Lines, bar
 from .report import Report
@@ -36,6 +37,9 @@ Live streams (rtsp://camera/1 rtsp://server/clean) have options of their own: de
 Many of them: derain-video serve --help.
 Every frame keeps its time; sound, subtitles, chapters, tags, colour and bit depth are kept; what cannot be kept is said.
 Ctrl-C or SIGTERM finishes OUT with the frames done so far (exit code 130 or 143); a second one leaves nothing.
+While it is written OUT is OUT.part.mp4 (or its own ending), which plays. After kill -9, a crash or a full disk --resume keeps its pictures:
+the input is read from its beginning, the frames that are done are not derained again, and OUT has each once. It needs room for a second
+part until it is done. Without anything to continue it begins anew, so it does no harm to give it always.
 Exit code 2 with one line says what is wrong with the input, the output or an option.
 """
 
@@ -84,6 +88,7 @@ def _output_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--mask", type=Path, metavar="FILE", help="write the rain mask as a video too")
     g.add_argument("--report", type=Path, metavar="FILE", help="write counts and times as JSON")
     g.add_argument("--trace", type=Path, metavar="FILE", help="write when each stage worked on which frame, as JSON that Perfetto opens")
+    g.add_argument("--resume", action="store_true", help="continue OUT where a run of the same job was killed or found the disk full")
     g.add_argument("-y", "--yes", action="store_true", help="replace outputs that are there")
     g.add_argument("-n", "--no", action="store_true", help="never replace outputs; default: ask on a terminal, else refuse")
     g.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
@@ -108,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.error("%s", " ".join(str(error).split()))
             return 2
         except KeyboardInterrupt:
-            log.error("stopped at once; nothing was left")
+            log.error("stopped at once; OUT was not written")
             return stop.code or 130
 
 
@@ -117,6 +122,8 @@ def _run(args: argparse.Namespace, stop: Stop) -> int:
     check_targets(job)
     for path in filter(None, (job.target, job.mask, args.report, args.trace)):
         _may_replace(path, args)
+    for path in [] if job.resume else left(job.target):
+        _may_replace(path, args, "is left of a run that was cut off; --resume continues it, -y begins anew")
     model = "fast" if args.model == "auto" else args.model
     with load(args.runtime, model=model, precision=args.precision, threads=args.threads) as runtime:
         report.facts = _facts(args, runtime.name, runtime.precision, runtime.device, model)
@@ -136,7 +143,7 @@ def _job(args: argparse.Namespace) -> Job:
     span = Span(args.start, args.duration)
     hardware = hwaccel.usable(args.hwaccel)
     settings = Settings(args.codec, args.crf, args.preset, hardware)
-    return Job(args.source, args.target, span, settings, args.pattern, args.compare, args.mask, args.max_pixels, args.rate, hardware)
+    return Job(args.source, args.target, span, settings, args.pattern, args.compare, args.mask, args.max_pixels, args.rate, hardware, args.resume)
 
 
 def _facts(args: argparse.Namespace, name: str, precision: str, device: str, model: str) -> dict[str, str]:
@@ -152,15 +159,15 @@ def _facts(args: argparse.Namespace, name: str, precision: str, device: str, mod
     }
 
 
-def _may_replace(path: Path, args: argparse.Namespace) -> None:
+def _may_replace(path: Path, args: argparse.Namespace, why: str = "is there already; -y replaces it") -> None:
     """WriteError if `path` is there and may not be replaced."""
     if args.yes or not _there(path):
         return
     if not args.no and sys.stdin.isatty() and sys.stderr.isatty():
-        print(f"derain-video: {path} is there already. Replace it? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"derain-video: {path} {why.partition(';')[0]}. Replace it? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return
-    raise WriteError(f"{path}: is there already; -y replaces it")
+    raise WriteError(f"{path}: {why}")
 
 
 def _there(path: Path) -> bool:

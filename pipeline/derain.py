@@ -17,6 +17,9 @@ from .report import Report
 BEFORE, AFTER = 2, 2
 """Frames of the window for files. Live: 4 before and none after, so that nothing waits."""
 
+DONE = "done before"
+"""Stands for the pattern of frames that an earlier run has derained."""
+
 
 class Held:
     """A frame in a window, prepared as a neighbour only if it becomes one."""
@@ -74,10 +77,12 @@ def derain(
     return restore(align(frames, report, before, after), runtime, report, keep)
 
 
-def align(frames: Iterator[Frame], report: Report, before: int = BEFORE, after: int = AFTER) -> Iterator[Ready]:
-    """The first half of derain, which needs no network."""
+def align(frames: Iterator[Frame], report: Report, before: int = BEFORE, after: int = AFTER, done: int = 0) -> Iterator[Ready]:
+    """The first half of derain, which needs no network. done: so many frames from the first on are passed on as DONE."""
     for number, (window, at) in enumerate(windows(frames, before, after)):
-        if window[at].frame.pattern == "clear":
+        if number < done:
+            yield Ready(window[at].frame.replace(pattern=DONE), number)
+        elif window[at].frame.pattern == "clear":
             yield Ready(window[at].frame, number)
         else:
             with report.clock("align", number):

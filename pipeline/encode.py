@@ -7,7 +7,7 @@ import errno
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -18,10 +18,11 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from . import codec, hdr
+from . import codec, hdr, part
 from .decode import Packet, Source, Video
-from .errors import WriteError, line
+from .errors import FullError, WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
+from .part import Facts, Kept
 from .report import Report
 from .tracks import FRAGMENTED, Tracks, told
 
@@ -34,17 +35,34 @@ COMMON_KEYS = frozenset(
 COARSE = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "flv": Fraction(1, 1000)}
 """Containers with a clock of their own, which times are rounded to."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room: on the disk, for the user, or in a file."""
+
+DELAY = 2
+"""Pictures that an encoder with B-frames holds back, as ours are set."""
+
 
 class Sink:
     """An open output. Give it frames in order; leave the `with` of open_sink to finish it.
 
     source: its other streams, chapters and metadata are taken over; None: there are none.
+    kept: pictures of an earlier run, which stand for the first frames.
     """
 
     def __init__(
-        self, container: av.container.OutputContainer, path: Path, video: Video, settings: codec.Settings, report: Report, source: Source | None
+        self,
+        container: av.container.OutputContainer,
+        path: Path,
+        video: Video,
+        settings: codec.Settings,
+        report: Report,
+        source: Source | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self.container, self.path, self.report = container, path, report
+        self.container, self.path, self.report, self.kept = container, path, report, kept
+        self._latest = self._end = -(1 << 62)
+        self._held: Packet | None = None
+        self._step = round(1 / (video.rate * video.time_base))
         self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
         self.layout = codec.choose_layout(self.encoder, video)
         self.tags, self.video = video.tags, _in_layout(video, self.layout)
@@ -56,6 +74,7 @@ class Sink:
         if self.tracks:
             self.tracks.open(before=False)
         self._set_container_options()
+        self._open_encoder()
 
     def copy(self, packets: deque[Packet]) -> None:
         if self.tracks:
@@ -63,19 +82,42 @@ class Sink:
                 self.tracks.send(packets)
 
     def write(self, frame: Frame) -> None:
+        """Encodes a frame, or takes it from the earlier run."""
         with self._faults():
-            for packet in self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags))):
+            self._end = max(self._end, frame.pts + (frame.duration or self._step))
+            kept = self.kept and not self.kept.done
+            for packet in self.kept.take(frame) if self.kept and kept else self._encoded(frame):
                 self._mux(packet)
 
     def finish(self) -> None:
         """Writes what the encoder still holds, and the end of the file."""
+        if self.kept and not self.kept.done:
+            raise WriteError(f"{self.kept.path}: has more frames than the input; leave --resume out, -y starts anew")
         with self._faults():
             for packet in self.stream.codec_context.encode(None):
                 self._mux(packet)
+            if self._held:
+                self._send(self._held, self._end - (self._held.pts or 0))
             self.container.close()
 
+    def facts(self) -> Facts:
+        """What a later run must have in common with this one to continue it."""
+        return {"stream": self.stream.index, "encoder": self.encoder, "headers": (self.stream.codec_context.extradata or b"").hex()}
+
+    def _encoded(self, frame: Frame) -> Iterable[Packet]:
+        return self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags)))
+
     def _mux(self, packet: Packet) -> None:
-        packet.stream = self.stream
+        """Sends the packet before this one. Fragments of MP4 need true durations, from one dts to the next: where one is too long,
+        FFmpeg moves the next packet. The last lasts to the end, though it may not be the last shown: else the edit list ends early."""
+        if self.kept and packet.dts is not None:
+            packet.dts = self._latest = max(packet.dts, self._latest + 1)  # where two encoders meet
+        held, self._held = self._held, packet
+        if held:
+            self._send(held, packet.dts - held.dts if packet.dts is not None and held.dts is not None else held.duration or 0)
+
+    def _send(self, packet: Packet, duration: int) -> None:
+        packet.stream, packet.duration = self.stream, max(0, duration)
         self.container.mux_one(packet)
 
     def _add_stream(self, settings: codec.Settings) -> av.VideoStream:
@@ -96,8 +138,18 @@ class Sink:
         stream.disposition = Disposition(video.disposition)
         return stream
 
+    def _open_encoder(self) -> None:
+        with self._faults():
+            self.stream.codec_context.open()
+        if self.kept and self.stream.codec_context.has_b_frames:
+            self.kept.delay = max(self.kept.delay, DELAY)
+
     def _set_container_options(self) -> None:
-        """For MP4 and its kin: fragments, a clock on which every start can be told exactly, and keys that are not among the common."""
+        """Little is held back, so that a part can be played. For MP4 and its kin: fragments, a clock on which every start
+        can be told exactly, and keys that are not among the common."""
+        self.container.container_options.update({"flush_packets": "1", "max_interleave_delta": "500000"})
+        if self.container.format.name in ("matroska", "webm"):
+            self.container.container_options["cluster_time_limit"] = "250"
         if self.container.format.name not in FRAGMENTED:
             return
         flags = "hybrid_fragmented+delay_moov"
@@ -105,7 +157,7 @@ class Sink:
             flags += "+use_metadata_tags"  # holds any key, but players look there less often
         bases = [stream.time_base for stream in self.container.streams if stream.time_base]
         ticks = math.lcm(1000, *(base.denominator for base in bases))
-        self.container.container_options.update({"movflags": flags, "flush_packets": "1", "frag_duration": "1000000"})
+        self.container.container_options.update({"movflags": flags, "frag_duration": "250000"})
         self.container.container_options["movie_timescale"] = str(ticks if ticks < 1 << 31 else self.video.time_base.denominator)
 
     def _say_changes(self, video: Video) -> None:
@@ -124,11 +176,11 @@ class Sink:
         try:
             yield
         except (av.FFmpegError, ValueError) as error:
+            if getattr(error, "errno", None) in FULL:
+                raise FullError(f"{self.path}: no room left on the disk; free some, and --resume continues {self.container.name}") from error
             raise WriteError(f"{self.path}: {self._reason(error)}") from error
 
     def _reason(self, error: Exception) -> str:
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            return "no room left on the disk; free some, or write elsewhere"
         if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
             return f"cannot be written: {line(error)}"
         return f"{self.encoder} or the container refuses this: {line(error)}"
@@ -200,21 +252,48 @@ def _supported(container: av.container.OutputContainer) -> set[str]:
 
 
 @contextmanager
-def open_sink(path: Path, video: Video, settings: codec.Settings, report: Report, source: Source | None = None) -> Iterator[Sink]:
-    """A video file. Under its own name it appears when the `with` is left without an error, and not otherwise."""
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    container = _open(part, path)
+def open_sink(
+    path: Path,
+    video: Video,
+    settings: codec.Settings,
+    report: Report,
+    source: Source | None = None,
+    facts: Facts | None = None,
+    kept: Kept | None = None,
+) -> Iterator[Sink]:
+    """A video file. Under its own name it appears when the `with` is left without an error, and not otherwise.
+
+    facts: of the job, which a later run must agree with to continue this one. kept: from such a run; its file is removed in the end.
+    """
+    first, second = part.names(path)
+    mine = second if kept and kept.path == first else first
+    container = _open(mine, path)
     try:
         with _closed(container):
-            sink = Sink(container, path, video, settings, report, source)
+            sink = Sink(container, path, video, settings, report, source, kept)
+            if kept:
+                _check_encoder(sink, part.read_note(path), kept)
+            elif facts is not None:
+                part.write_note(path, {**facts, **sink.facts()})
             yield sink
             sink.finish()
         if sink.tracks:
-            sink.tracks.check(part)
-        _rename(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+            sink.tracks.check(mine)
+        _rename(mine, path)
+    except FullError:
         raise
+    except BaseException:
+        mine.unlink(missing_ok=True)
+        if not kept:
+            part.clear(path)
+        raise
+    part.clear(path)
+
+
+def _check_encoder(sink: Sink, told: Facts, kept: Kept) -> None:
+    """WriteError if pictures of this encoder cannot follow those of the part in one stream."""
+    if any(told.get(name) != value for name, value in sink.facts().items()):
+        raise WriteError(f"{kept.path}: was made by another encoder, or another version of it; leave --resume out, -y starts anew")
 
 
 @contextmanager
@@ -227,16 +306,16 @@ def _closed(container: av.container.OutputContainer) -> Iterator[None]:
             container.close()
 
 
-def _rename(part: Path, path: Path) -> None:
+def _rename(mine: Path, path: Path) -> None:
     try:
-        os.replace(part, path)
+        os.replace(mine, path)
     except OSError as error:
         raise WriteError(f"{path}: cannot be replaced: {line(error)}") from error
 
 
-def _open(part: Path, path: Path) -> av.container.OutputContainer:
+def _open(mine: Path, path: Path) -> av.container.OutputContainer:
     try:
-        container = av.open(str(part), "w")
+        container = av.open(str(mine), "w")
     except (av.FFmpegError, OSError, ValueError) as error:
         why = f"no container has the ending {path.suffix!r}; give .mp4 or .mkv, or name_%04d.png for pictures"
         raise WriteError(f"{path}: cannot be written: {why if isinstance(error, ValueError) else line(error)}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..export.errors import ExportError, OptionError
 
-__all__ = ["FAULTS", "DerainError", "OpenError", "OptionError", "WriteError", "line"]
+__all__ = ["FAULTS", "DerainError", "FullError", "OpenError", "OptionError", "WriteError", "line"]
 
 
 class DerainError(Exception):
@@ -17,6 +17,10 @@ class OpenError(DerainError, OSError):
 
 class WriteError(DerainError, OSError):
     """An output cannot be opened or written."""
+
+
+class FullError(WriteError):
+    """No room is left for an output. What is done of it stays under its temporary name."""
 
 
 FAULTS = (DerainError, ExportError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -14,10 +15,11 @@ from .ahead import ahead
 from .codec import Settings
 from .compare import aside, compared, mask_video, widened
 from .decode import LIMIT, Source, Span, Video, open_source
-from .derain import align, restore
+from .derain import DONE, align, restore
 from .encode import Sink, open_sink
 from .errors import DerainError, OptionError, WriteError
 from .frame import Frame
+from .part import Facts, Kept, resumed
 from .pictures import PictureSink, PictureSource, kind, open_pictures
 from .report import Report
 from .route import route
@@ -31,6 +33,8 @@ ALIGNED = 1
 Reader = Source | PictureSource
 Writer = Sink | PictureSink
 
+log = logging.getLogger("derain_video")
+
 
 class Interrupted(DerainError):
     """Stopped before the first frame was written."""
@@ -40,7 +44,7 @@ class Interrupted(DerainError):
 class Job:
     """What to do. compare: empty, side or split. mask: video of the rain mask. limit: most pixels of a picture, 0 for any.
 
-    hardware: decode on the GPU where that works; for encoding `settings` has it.
+    hardware: decode on the GPU where that works; for encoding `settings` has it. resume: continue what a run that was cut off has left.
     """
 
     source: Path
@@ -53,6 +57,21 @@ class Job:
     limit: int = LIMIT
     rate: Fraction = Fraction(25)
     hardware: bool = False
+    resume: bool = False
+
+    def facts(self) -> Facts:
+        """What of the job decides about its pictures, for a run that continues it."""
+        there = self.source.stat() if self.source.is_file() else None
+        return {
+            "input": str(self.source.resolve()),
+            "bytes of input": there.st_size if there else None,
+            "time of input": there.st_mtime_ns if there else None,
+            "start and duration": [self.span.start, self.span.duration],
+            "codec, crf, preset": [self.settings.codec, self.settings.crf, self.settings.preset],
+            "pattern": self.pattern,
+            "compare": self.compare,
+            "rate": str(self.rate),
+        }
 
 
 def run(
@@ -70,16 +89,18 @@ def run(
     """
     report, stop = report or Report(), stop or threading.Event()
     check_targets(job)
+    kept = _kept(job)
+    done = kept.count if kept else 0
     with ExitStack() as opened:
         source = opened.enter_context(open_reader(job, report))
         read = opened.enter_context(closing(ahead(source.read(), AHEAD)))
-        ready = opened.enter_context(closing(ahead(align(route(read, runtime, report, job.pattern), report), ALIGNED)))
+        ready = opened.enter_context(closing(ahead(align(route(read, runtime, report, job.pattern), report, done=done), ALIGNED)))
         frames: Iterator[Frame] = opened.enter_context(closing(ahead(restore(ready, runtime, report, keep=bool(job.compare)), AHEAD)))
         if job.mask:
             frames = aside(frames, opened.enter_context(_mask_writer(job, source.video, report)).write)
         if job.compare:
             frames = compared(frames, job.compare)
-        sink = opened.enter_context(_writer(job, source, report))
+        sink = opened.enter_context(_writer(job, source, report, kept))
         show = opened.enter_context(shown(source.video)) if shown else _silent
         write(sink, frames, source, report, stop, show)
     return report
@@ -93,7 +114,7 @@ def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report,
         with report.clock("encode"):
             sink.copy(source.copied)
             sink.write(frame)
-        report.frames += 1
+        report.frames += frame.pattern != DONE
         show(frame)
     report.interrupted = stop.is_set()
     if report.interrupted and not report.frames:
@@ -113,13 +134,24 @@ def _pictures(job: Job, report: Report) -> Iterator[PictureSource]:
     yield PictureSource(job.source, job.span, report, job.limit, job.rate)
 
 
-def _writer(job: Job, source: Reader, report: Report) -> AbstractContextManager[Writer]:
+def _kept(job: Job) -> Kept | None:
+    """What to continue, if that was asked for."""
+    if not job.resume:
+        return None
+    if job.mask or kind(job.target, kind(job.source)) != "video":
+        raise OptionError(f"--resume continues a video without --mask; {job.mask or job.target} begins anew: leave --resume out")
+    kept = resumed(job.target, job.facts())
+    log.info("%s", f"{kept.path}: {kept.count} frames are kept" if kept else f"{job.target}: nothing to continue, begins anew")
+    return kept
+
+
+def _writer(job: Job, source: Reader, report: Report, kept: Kept | None) -> AbstractContextManager[Writer]:
     video = widened(source.video, job.compare)
     if kind(job.target, kind(job.source)) != "video":
         return open_pictures(job.target, kind(job.source), video, report)
     if kind(job.source) == "folder":
         raise OptionError(f"{job.target}: a folder of single pictures is no film; give a folder, or number them and give img_%04d.png as IN")
-    return open_sink(job.target, video, job.settings, report, source if isinstance(source, Source) else None)
+    return open_sink(job.target, video, job.settings, report, source if isinstance(source, Source) else None, job.facts(), kept)
 
 
 def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManager[Writer]:

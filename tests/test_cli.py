@@ -144,21 +144,6 @@ def test_a_signal_leaves_what_was_done(clip, look, number, code):
     assert sorted(os.listdir(source.parent)) == ["in.mp4", "out.mp4"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_kill_leaves_a_playable_part(clip, look):
-    source = clip(times=[i * 512 for i in range(400)])
-    program = textwrap.dedent(SLOW.format(tests=str(Path(__file__).parent)))
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, source, source.with_name("out.mp4")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    process.stdout.readline()
-    time.sleep(4)
-    process.kill()
-    process.wait()
-    assert sorted(os.listdir(source.parent)) == ["in.mp4", "out.part.mp4"]
-    assert len(look(source.with_name("out.part.mp4")).pictures) >= 25
-
-
 def test_the_command_imports_nothing_heavy():
     program = "import sys, derain_video.pipeline.cli; print([m for m in ('torch', 'onnxruntime', 'openvino') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ})

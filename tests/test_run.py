@@ -18,19 +18,32 @@ from derain_video.pipeline.run import Interrupted, Job, run
 
 VARIABLE = [0, 512, 700, 1500, 1513, 2600, 4000, 4096, 5000, 7777]
 
+LONG = np.cumsum(np.random.default_rng(3).choice([300, 512, 900], 150)).tolist()
+"""Several fragments of MP4."""
+
 
 def go(source: Path, runtime, target: str = "out.mp4", **options):
     job = Job(source, source.parent / target, **options)
     return job.target, run(job, runtime)
 
 
-@pytest.mark.parametrize("times", [[i * 512 for i in range(20)], VARIABLE, [t + 9000 for t in VARIABLE]], ids=["cfr", "vfr", "late start"])
+@pytest.mark.parametrize(
+    "times", [[i * 512 for i in range(20)], VARIABLE, [t + 9000 for t in VARIABLE], LONG], ids=["cfr", "vfr", "late start", "long"]
+)
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_every_frame_keeps_its_time(clip, runtime, look, times, codec):
     source = clip(times=times, codec=codec)
     out, report = go(source, runtime)
     assert look(out).times == look(source).times == [Fraction(t, 12800) for t in times]
     assert report.frames == len(times)
+
+
+@pytest.mark.parametrize("count", [8, 26, 29, 51])
+def test_the_last_frame_is_kept_where_a_fragment_begins_among_its_b_frames(clip, runtime, look, count):
+    source = clip(times=[i * 512 for i in range(count)])
+    out, _ = go(source, runtime)
+    assert look(out).times == look(source).times
+    assert look(out).video.duration == look(source).video.duration
 
 
 def test_duration_is_kept(clip, runtime):
