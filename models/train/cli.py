@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit code: 0, or 2 with one line on what was wrong."""
-    options = parser().parse_args(argv)
+    options = parser().parse_intermixed_args(argv)  # folders may follow options
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
