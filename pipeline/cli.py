@@ -32,7 +32,7 @@ from .trace import Trace
 MODELS = ("auto", "fast", "quality")
 
 EPILOG = """\
-IN and OUT are video files, pictures (.png, .jpg, ...), numbered pictures (img_%%04d.png) or folders of pictures.
+IN and OUT are video files, pictures (.png, .jpg, ...), numbered pictures (img_%04d.png) or folders of pictures.
 Live streams (rtsp://camera/1 rtsp://server/clean) have options of their own: derain-video - --help shows them.
 Many of them: derain-video serve --help.
 Every frame keeps its time; sound, subtitles, chapters, tags, colour and bit depth are kept; what cannot be kept is said.
