@@ -1,4 +1,4 @@
-"""The other ends of a live run: a publisher whose pictures carry their number, and a reader that reads it back."""
+"""A live run under test, and its other ends: a publisher whose pictures carry their number, and a reader that reads it back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from fractions import Fraction
 
 import av
 import numpy as np
+
+from derain_video.pipeline.live.address import Address
+from derain_video.pipeline.live.clock import Backoff
+from derain_video.pipeline.live.intake import Reading
+from derain_video.pipeline.live.state import LiveReport
+from derain_video.pipeline.live.stream import LiveJob, run_live
 
 WIDTH, HEIGHT, BITS, CELL = 128, 64, 16, 8
 ENCODER = {
@@ -143,3 +149,46 @@ class Reader:
         self.numbers.append((number_of(picture), seconds, time.monotonic(), self.sessions))
         if (picture.width, picture.height) not in self.sizes[-1:]:
             self.sizes.append((picture.width, picture.height))
+
+
+@contextlib.contextmanager
+def live(job, runtime, **options):
+    """A live run in a thread: (report, stop). It is stopped at the end, within two seconds, and leaves no thread and balanced counts."""
+    report, stop, done = LiveReport(), threading.Event(), []
+    thread = threading.Thread(target=lambda: done.append(run_live(job, runtime, report, stop, **options)), name="live")
+    thread.start()
+    try:
+        yield report
+    finally:
+        begin = time.monotonic()
+        stop.set()
+        thread.join(10)
+        spent = time.monotonic() - begin
+    assert done == [True] and spent < 2.0
+    assert report.arrived == report.frames + report.dropped
+    for output in report.outputs:
+        assert report.frames == output.sent + output.dropped
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("derain")]
+
+
+def job_of(source, *targets, **options):
+    reading = Reading(backoff=Backoff(0.2, 1.0), **{k: options.pop(k) for k in ("wait", "attempts", "transport") if k in options})
+    return LiveJob(Address(str(source)), tuple(Address(str(t)) for t in targets), reading, **options)
+
+
+def until(condition, seconds=15.0):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert condition()
+
+
+def grows(times):
+    return all(b > a for a, b in zip(times, times[1:], strict=False))
+
+
+def film(path):
+    """Times in seconds and numbers of a recorded file."""
+    with av.open(str(path)) as container:
+        pictures = list(container.decode(video=0))
+    return [float(p.pts * p.time_base) for p in pictures], [number_of(p) for p in pictures]

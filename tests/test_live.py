@@ -17,57 +17,19 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from live_peers import Publisher, Reader, number_of, numbered
+from live_peers import Publisher, Reader, film, grows, job_of, live, number_of, numbered, until
 from rtsp_server import Running
 
 from derain_video.pipeline.errors import OptionError
-from derain_video.pipeline.live.address import Address
-from derain_video.pipeline.live.clock import Backoff
-from derain_video.pipeline.live.intake import Ended, Reading
+from derain_video.pipeline.live.intake import Ended
 from derain_video.pipeline.live.state import LiveReport
-from derain_video.pipeline.live.stream import LiveJob, run_live
+from derain_video.pipeline.live.stream import run_live
 
 
 @pytest.fixture
 def server():
     with Running() as running:
         yield running
-
-
-@contextlib.contextmanager
-def live(job, runtime, **options):
-    """A live run in a thread: (report, stop). It is stopped at the end, within two seconds, and leaves no thread and balanced counts."""
-    report, stop, done = LiveReport(), threading.Event(), []
-    thread = threading.Thread(target=lambda: done.append(run_live(job, runtime, report, stop, **options)), name="live")
-    thread.start()
-    try:
-        yield report
-    finally:
-        begin = time.monotonic()
-        stop.set()
-        thread.join(10)
-        spent = time.monotonic() - begin
-    assert done == [True] and spent < 2.0
-    assert report.arrived == report.frames + report.dropped
-    for output in report.outputs:
-        assert report.frames == output.sent + output.dropped
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("derain")]
-
-
-def job_of(source, *targets, **options):
-    reading = Reading(backoff=Backoff(0.2, 1.0), **{k: options.pop(k) for k in ("wait", "attempts") if k in options})
-    return LiveJob(Address(str(source)), tuple(Address(str(t)) for t in targets), reading, **options)
-
-
-def until(condition, seconds=15.0):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert condition()
-
-
-def grows(times):
-    return all(b > a for a, b in zip(times, times[1:], strict=False))
 
 
 def test_pictures_and_sound_arrive_clean_and_soon(server, runtime):
@@ -93,13 +55,6 @@ def test_a_kick_is_survived_on_both_sides_and_time_goes_on(server, runtime, tmp_
     (recorded,) = tmp_path.iterdir()
     times, numbers = film(recorded)
     assert grows(times) and grows(numbers) and len(numbers) == report.outputs[1].sent
-
-
-def film(path):
-    """Times in seconds and numbers of a recorded file."""
-    with av.open(str(path)) as container:
-        pictures = list(container.decode(video=0))
-    return [float(p.pts * p.time_base) for p in pictures], [number_of(p) for p in pictures]
 
 
 def test_a_camera_of_another_size_begins_a_new_programme(server, runtime, tmp_path):
