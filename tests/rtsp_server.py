@@ -1,4 +1,4 @@
-"""A relay that speaks enough RTSP for tests: one publisher and many readers a mount, TCP only, with faults on demand.
+"""A relay that speaks enough RTSP for tests: one publisher (TCP) and many readers (TCP, UDP) a mount, with faults on demand.
 
 As a program: `python rtsp_server.py PORT`, then `kick [MOUNT]`, `stall`, `unstall` and `loss N` as lines on stdin.
 """
@@ -6,7 +6,9 @@ As a program: `python rtsp_server.py PORT`, then `kick [MOUNT]`, `stall`, `unsta
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
+import socket
 import struct
 import subprocess
 import sys
@@ -22,7 +24,7 @@ METHODS = "OPTIONS, DESCRIBE, ANNOUNCE, SETUP, PLAY, RECORD, TEARDOWN, GET_PARAM
 class Mount:
     sdp: bytes = b""
     publisher: asyncio.StreamWriter | None = None
-    readers: set[asyncio.StreamWriter] = field(default_factory=set)
+    readers: set[Client] = field(default_factory=set)
 
 
 @dataclass
@@ -67,6 +69,9 @@ class Client:
     def __init__(self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.server, self.reader, self.writer = server, reader, writer
         self.session, self.mount = secrets.token_hex(4), Mount()
+        self.ports: list[int] = []  # where a UDP reader wants RTP and RTCP of each track
+        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.datagrams.bind(("127.0.0.1", 0))
 
     async def talk(self) -> None:
         while True:
@@ -82,11 +87,12 @@ class Client:
             await self.writer.drain()
 
     def leave(self) -> None:
-        self.mount.readers.discard(self.writer)
+        self.mount.readers.discard(self)
         if self.mount.publisher is self.writer:
             self.mount.publisher = None
             for reader in list(self.mount.readers):
-                reader.close()
+                reader.writer.close()
+        self.datagrams.close()
         self.writer.close()
 
     async def _media(self) -> None:
@@ -100,8 +106,14 @@ class Client:
         if server.drop_every and channel % 2 == 0 and server.packets % server.drop_every == 0:
             return
         for reader in list(self.mount.readers):
-            if reader.transport.get_write_buffer_size() < FULL:
-                reader.write(b"$" + head + data)
+            reader.give(channel, data)
+
+    def give(self, channel: int, data: bytes) -> None:
+        """A packet of media. channel: two a track, RTP and RTCP."""
+        if self.ports:
+            self.datagrams.sendto(data, ("127.0.0.1", self.ports[channel]))
+        elif self.writer.transport.get_write_buffer_size() < FULL:
+            self.writer.write(struct.pack(">cBH", b"$", channel, len(data)) + data)
 
     async def _request(self, first: bytes) -> Request:
         lines = (first + await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -135,10 +147,13 @@ class Client:
 
     def _setup(self, request: Request) -> tuple[int, str, bytes]:
         transport = request.headers.get("transport", "")
-        return (200, f"Transport: {transport}\r\n", b"") if "TCP" in transport else (461, "", b"")
+        if ports := re.search(r"client_port=(\d+)-(\d+)", transport):
+            self.ports += map(int, ports.groups())
+            transport += ";server_port={0}-{0}".format(self.datagrams.getsockname()[1])
+        return 200, f"Transport: {transport}\r\n", b""
 
     def _play(self, request: Request) -> tuple[int, str, bytes]:
-        self.mount.readers.add(self.writer)
+        self.mount.readers.add(self)
         return 200, "Range: npt=0.000-\r\n", b""
 
 

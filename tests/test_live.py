@@ -71,7 +71,25 @@ def test_a_camera_of_another_size_begins_a_new_programme(server, runtime, tmp_pa
     assert sum(len(film(path)[0]) for path in files) == report.outputs[0].sent == report.frames
 
 
-@pytest.mark.parametrize("kind", [((128, 64), 25, "libx265"), ((128, 64), 25, "mpeg4"), ((128, 64), 10, "libx264"), ((128, 64), 50, "mpeg4")])
+def test_a_camera_that_sends_over_udp_and_packets_that_never_come(server, runtime, tmp_path):
+    job = job_of(server.url("in"), tmp_path / "rec.mkv", segment=600.0, transport="udp")
+    with Publisher(server.url("in")), live(job, runtime) as report:
+        until(lambda: report.frames > 25)
+        server.tell("loss 20")
+        until(lambda: report.frames > 100)
+        server.tell("loss 0")
+        until(lambda: report.frames > 150)
+        server.tell("stall")
+        until(lambda: report.reconnects >= 1, 20)
+        server.tell("unstall")
+        before = report.frames
+        until(lambda: report.frames > before + 25, 30)
+    (recorded,) = tmp_path.iterdir()
+    times, numbers = film(recorded)
+    assert grows(times) and len(numbers) == report.outputs[0].sent
+
+
+@pytest.mark.parametrize("kind", [((128, 64), 25, "libx265"), ((128, 64), 50, "mpeg4"), ((128, 64), 10, "libx264")])
 def test_a_camera_of_another_codec_or_frame_rate_goes_on_in_the_same_outputs(server, runtime, tmp_path, kind):
     job = job_of(server.url("in"), server.url("out"), tmp_path / "rec.mp4", segment=600.0)
     with Publisher(server.url("in")) as pub, Reader(server.url("out")) as reader, live(job, runtime) as report:
@@ -88,7 +106,7 @@ def test_a_camera_of_another_codec_or_frame_rate_goes_on_in_the_same_outputs(ser
     assert np.median(np.diff(times)[-15:]) == pytest.approx(1 / kind[1], rel=0.2)
 
 
-@pytest.mark.parametrize("kind", [((128, 64), 25, "libx265"), ((128, 64), 25, "mpeg4"), ((128, 64), 10, "libx264")])
+@pytest.mark.parametrize("kind", [((128, 64), 25, "mpeg4"), ((128, 64), 10, "libx264")])
 def test_another_codec_or_frame_rate_without_a_break_in_the_connection(runtime, tmp_path, kind):
     camera = Publisher("udp://127.0.0.1:23459?pkt_size=1316", "mpegts")
     with camera, live(job_of("udp://127.0.0.1:23459", tmp_path / "rec.mkv", segment=600.0), runtime) as report:
@@ -180,6 +198,20 @@ def test_transport_streams_over_udp(runtime):
     with camera, player as reader, live(job_of("udp://127.0.0.1:23457", "udp://127.0.0.1:23458"), runtime) as report:
         until(lambda: len(reader.numbers) > 25, 25)
     assert grows([seconds for _, seconds, _, _ in reader.numbers]) and report.arrived > 25
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program, as an RTMP server: PyAV cannot be one")
+def test_rtmp_in_and_out(runtime):
+    packets, source, target = "udp://127.0.0.1:23460?pkt_size=1316", "rtmp://127.0.0.1:23461/live/secret", "rtmp://127.0.0.1:23462/live/secret"
+    serve = ["ffmpeg", "-v", "quiet", "-fflags", "nobuffer", "-i", packets, "-c", "copy", "-f", "flv", "-listen", "1", source]
+    with Publisher(packets, "mpegts"), subprocess.Popen(serve, stdin=subprocess.DEVNULL) as camera, Reader(target, listen="1") as reader:
+        try:
+            with live(job_of(source, target), runtime) as report:
+                until(lambda: len(reader.numbers) > 50, 40)
+        finally:
+            camera.kill()
+    assert grows([seconds for _, seconds, _, _ in reader.numbers]) and grows([number for number, _, _, _ in reader.numbers])
+    assert len(reader.sound) > 50 and report.damaged == 0
 
 
 def test_giving_up_is_one_line_without_credentials(server, runtime):
