@@ -77,17 +77,17 @@ def choose_encoder(video: Video, settings: Settings, supported: set[str], contai
     return name
 
 
-def options(name: str, settings: Settings, container: str, light: hdr.Hdr) -> dict[str, str]:
+def options(name: str, settings: Settings, container: str, light: hdr.Hdr | None = None) -> dict[str, str]:
     """Encoder options. light: static HDR metadata, for encoders that take it.
 
-    AVI has no room for the time of a frame that is not stored in order of time: no B-frames there.
+    AVI and ASF have no room for the time of a frame that is not stored in order of time: no B-frames there.
     """
     quality = "cq" if name in hwaccel.NVENC.values() else "crf"
     asked = {quality: f"{settings.crf:g}"} if settings.crf is not None else {}
     if settings.preset:
         asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
-    ordered = {"bf": "0"} if container == "avi" else {}
-    params = {key: ":".join(filter(None, (QUIET.get(name, {}).get(key), value))) for key, value in hdr.options(name, light).items()}
+    ordered = {"bf": "0"} if container in ("avi", "asf") else {}
+    params = {key: ":".join(filter(None, (QUIET.get(name, {}).get(key), value))) for key, value in hdr.options(name, light or hdr.Hdr()).items()}
     return {**DEFAULTS.get(name, {}), **QUIET.get(name, {}), **params, **ordered, **asked}
 
 

@@ -31,6 +31,12 @@ ANY_CLOCK = ("mpegts", "mpeg", "hls", "rtsp", "flv", "rtp", "asf")
 LIMIT = 8192 * 8192
 """Most pixels in a picture, unless told otherwise: more is taken for a decompression bomb."""
 
+DECLARED = ("mp4", "matroska", "avi", "flv", "asf", "nut")
+"""Formats that tell how long the file is."""
+
+SHORT = Fraction(1, 2)
+"""Seconds by which a file may be shorter than it tells: last packets may tell no duration."""
+
 Packet: TypeAlias = "av.Packet[Any]"
 
 SPOKEN = {
@@ -98,7 +104,7 @@ class Source:
         self.zero = self._zero()
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
         self._times = Times(self.stream.time_base or Fraction(1, 90000), self.rate)
-        self._fed = 0
+        self._fed, self._seen = 0, Fraction(0)
         self._seek()
         self._pictures = self._decode()
         first = next(self._pictures, None)
@@ -117,6 +123,11 @@ class Source:
     def others(self) -> list[av.stream.Stream]:
         """Every stream but the one that is derained."""
         return [stream for stream in self.container.streams if stream.index != self.stream.index]
+
+    @property
+    def _tells_duration(self) -> bool:
+        """Whether the duration stands in the file. Elsewhere FFmpeg takes it from the last packet, or guesses."""
+        return any(name in DECLARED for name in self.container.format.name.split(","))
 
     def _zero(self) -> Fraction:
         begin = Fraction(self.container.start_time or 0, 1_000_000)
@@ -163,7 +174,10 @@ class Source:
 
     def _packets(self) -> Iterator[Packet]:
         try:
-            yield from (packet for packet in self.container.demux() if packet.size)
+            for packet in self.container.demux():
+                if packet.size:
+                    self._seen = max(self._seen, _last(packet))
+                    yield packet
         except av.EOFError:
             return
         except av.FFmpegError as error:
@@ -171,9 +185,12 @@ class Source:
 
     def _aside(self, packet: Packet, end: Fraction | None, running: set[int]) -> None:
         begin = packet.pts if packet.pts is not None else packet.dts
-        if begin is None:
-            return
-        if end is not None and begin * packet.time_base >= end:
+        if begin is None and packet.stream.disposition & av.stream.Disposition.attached_pic:
+            packet.pts = packet.dts = round(self.zero / packet.time_base)
+            self.copied.append(packet)
+        elif begin is None:
+            self.report.note(f"{self.path}: not kept: packets without a time of stream {packet.stream_index}")
+        elif end is not None and begin * packet.time_base >= end:
             running.discard(packet.stream_index)
         elif not self.span.start or (begin + (packet.duration or 1)) * packet.time_base > self.zero:
             self.copied.append(packet)
@@ -209,8 +226,6 @@ class Source:
             left = round(self.container.duration / 1_000_000 * self.rate)
         if self.span.start or self.span.duration:
             left = round(min(self.span.duration or 1e9, left / self.rate - self.span.start) * self.rate)
-        if picture.interlaced_frame:
-            self.report.note(f"{self.path}: interlaced frames are derained as they are and stored as progressive")
         return Video(
             picture.width, picture.height, self._layout(picture), self._times.time_base, self.rate, max(0, left), context.name,
             (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
@@ -231,17 +246,28 @@ class Source:
         for name, _ in side_data(picture):
             if name in SPOKEN:
                 self.report.note(f"{self.path}: not kept: {SPOKEN[name]}")
+        if picture.interlaced_frame:
+            self.report.note(f"{self.path}: interlaced frames are derained as they are and stored as progressive")
         pts, duration = cast(int, picture.pts) - round(self.zero / video.time_base), picture.duration or 0
         picture = convert(picture, video.layout, video.width, video.height)
         return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=picture)
 
     def _conclude(self) -> None:
+        declared = Fraction((self.container.start_time or 0) + (self.container.duration or 0), 1_000_000)
+        if self._tells_duration and self._end() is None and declared - self._seen > SHORT:
+            self.report.note(f"{self.path}: ends at {float(self._seen):.2f} s of {float(declared):.2f} s; was it cut off?")
         if self.report.damaged:
             self.report.note(f"{self.path}: {self.report.damaged} damaged packets, whose frames are missing")
         if self._times.guessed:
             self.report.note(f"{self.path}: {self._times.guessed} frames without a time of their own: spaced at {float(self.rate):g} frames/s")
         if self._times.moved:
             self.report.note(f"{self.path}: {self._times.moved} frames not later than the one before: moved by one tick")
+
+
+def _last(packet: Packet) -> Fraction:
+    """Where a packet ends, in seconds."""
+    begin = packet.pts if packet.pts is not None else packet.dts
+    return (begin + (packet.duration or 0)) * packet.time_base if begin is not None and packet.time_base else Fraction(0)
 
 
 class Times:

@@ -62,6 +62,8 @@ class Sink:
         self.container, self.path, self.report, self.kept = container, path, report, kept
         self._latest = self._end = -(1 << 62)
         self._held: Packet | None = None
+        self._encoded_frames = 0
+        self._begun, self._waiting = False, deque[Packet]()
         self._step = round(1 / (video.rate * video.time_base))
         self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
         self.layout = codec.choose_layout(self.encoder, video)
@@ -77,7 +79,10 @@ class Sink:
         self._open_encoder()
 
     def copy(self, packets: deque[Packet]) -> None:
-        if self.tracks:
+        """Sends packets of the other streams, and leaves `packets` empty. They wait for the first picture: by the first packet
+        FFmpeg decides how far a container that cannot begin before 0 is moved, and pictures begin earliest."""
+        self._waiting = packets
+        if self.tracks and self._begun:
             with self._faults():
                 self.tracks.send(packets)
 
@@ -94,10 +99,15 @@ class Sink:
         if self.kept and not self.kept.done:
             raise WriteError(f"{self.kept.path}: has more frames than the input; leave --resume out, -y starts anew")
         with self._faults():
+            begun = self._begun
             for packet in self.stream.codec_context.encode(None):
+                if self._encoded_frames <= DELAY:
+                    packet.dts = packet.pts  # x265 gives any number where the film is shorter than what it holds back
                 self._mux(packet)
             if self._held:
                 self._send(self._held, self._end - (self._held.pts or 0))
+            if self.tracks and not begun:
+                self.tracks.send(self._waiting)
             self.container.close()
 
     def facts(self) -> Facts:
@@ -105,6 +115,7 @@ class Sink:
         return {"stream": self.stream.index, "encoder": self.encoder, "headers": (self.stream.codec_context.extradata or b"").hex()}
 
     def _encoded(self, frame: Frame) -> Iterable[Packet]:
+        self._encoded_frames += 1
         return self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags)))
 
     def _mux(self, packet: Packet) -> None:
@@ -118,6 +129,7 @@ class Sink:
 
     def _send(self, packet: Packet, duration: int) -> None:
         packet.stream, packet.duration = self.stream, max(0, duration)
+        self._begun = True
         self.container.mux_one(packet)
 
     def _add_stream(self, settings: codec.Settings) -> av.VideoStream:
@@ -167,6 +179,10 @@ class Sink:
             self.report.note(f"{self.path}: {theirs.name} is stored as {ours.name} by {self.encoder}{why}")
         for what in hdr.lost(self.encoder, video.hdr):
             self.report.note(f"{self.path}: not kept by {self.encoder}: {what}")
+        if self.container.format.name == "avi":
+            self.report.note(f"{self.path}: times are rounded to {float(1 / video.rate) * 1000:g} ms, a frame: AVI has no other clock")
+        if self.container.format.name == "asf":
+            self.report.note(f"{self.path}: ASF tells when to decode a picture and not when to show it: it may be shown a frame late")
         tick = COARSE.get(self.container.format.name.split(",")[0])
         if tick and (video.time_base / tick).denominator != 1 and (1 / (video.rate * tick)).denominator != 1:
             self.report.note(f"{self.path}: times are rounded to {float(tick) * 1000:g} ms, the clock of {self.container.format.name}")

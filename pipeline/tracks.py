@@ -23,6 +23,9 @@ OWN_KEYS = re.compile(
 FRAGMENTED = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
 """Containers that are written in fragments, so that after a power cut all but the last second can be played."""
 
+COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "bmp": ("bmp", "image/bmp"), "webp": ("webp", "image/webp")}
+"""Codec of a cover -> ending and type of its file."""
+
 KINDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
 
 
@@ -46,7 +49,7 @@ class Tracks:
     def __init__(self, source: Source, output: av.container.OutputContainer, report: Report) -> None:
         self.source, self.output, self.report = source, output, report
         self._tracks: dict[int, _Track] = {}
-        self.chapters = 0
+        self.chapters = self.covers = 0
         self.languages: list[str] = []
 
     def open(self, before: bool) -> None:
@@ -75,17 +78,23 @@ class Tracks:
             for language, stream in zip(self.languages, done.streams, strict=False):
                 if language not in ("und", stream.metadata.get("language")):
                     lost.append(f"language {language} of stream {stream.index}")
+            if self.covers > sum(_is_cover(stream) for stream in done.streams):
+                lost.append("cover art")
             if self.chapters > len(done.chapters()):
                 lost.append("chapters")
         for what in lost:
             self.report.note(f"not kept by {self.output.format.name}: {what}")
 
     def _open(self, stream: av.stream.Stream) -> None:
+        if stream.type == "data" and stream.discard >= av.stream.Discard.all and self.source.container.chapters():
+            return  # QuickTime's form of the chapters, which are copied as such
+        if _is_cover(stream) and self._attach(stream):
+            return
         refused = "its codec is not known" if stream.type == "unknown" else _refusal(stream, self.output.format.name)
         if refused:
             self.report.note(f"not kept: {KINDS.get(stream.type, 'stream')} (stream {stream.index}): {refused}")
             return
-        if stream.type == "video" and not stream.disposition & av.stream.Disposition.attached_pic:
+        if stream.type == "video" and not _is_cover(stream):
             self.report.note(f"copied as it is: a second video (stream {stream.index})")
         added = _add(self.output, stream)
         added.metadata.update(told(stream.metadata))
@@ -93,6 +102,21 @@ class Tracks:
         if stream.time_base:
             bare = BitStreamFilterContext("aac_adtstoasc", stream) if self._needs_bare_aac(stream) else None
             self._tracks[stream.index] = _Track(added, round(self.source.zero / stream.time_base), bare)
+
+    def _attach(self, stream: av.stream.Stream) -> bool:
+        """Whether the cover art needs no track any more: Matroska holds it as an attached file, and MP4 beside the tracks."""
+        name = self.output.format.name
+        if name in FRAGMENTED:
+            self.covers += 1
+            self.report.note(f"cover art is kept; FFmpeg leaves an empty track beside it in {name}")
+            return False
+        kind = COVERS.get(stream.codec_context.name if stream.codec_context else "")
+        if name == "matroska" and kind:
+            self.covers += 1
+            self.output.add_attachment(stream.metadata.get("filename", f"cover.{kind[0]}"), kind[1], _cover(self.source, stream.index))
+        else:
+            self.report.note(f"not kept: cover art (stream {stream.index}): {name} has no place for it")
+        return True
 
     def _needs_bare_aac(self, stream: av.stream.Stream) -> bool:
         """AAC from MPEG-TS wears a header on every packet, which MP4 tells once for all; FFmpeg does not see to it in fragments."""
@@ -113,6 +137,16 @@ class Tracks:
             last = min(last, shift + round(Fraction(self.source.span.duration) / base))
         begin, end = max(0, chapter["start"] - shift), last - shift
         return {**chapter, "start": begin, "end": end} if end > begin else None
+
+
+def _is_cover(stream: av.stream.Stream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _cover(source: Source, index: int) -> bytes:
+    """The picture, read ahead of everything else: an attachment lies before the first frame."""
+    with av.open(str(source.path), metadata_errors="replace") as container:
+        return next((bytes(packet) for packet in container.demux(container.streams[index]) if packet.size), b"")
 
 
 def _add(output: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:

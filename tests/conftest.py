@@ -37,6 +37,7 @@ class Clip:
     chapters: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
     language: str = ""
+    options: dict[str, str] = field(default_factory=dict)
     scene: Callable[[int], int] = lambda i: 0
 
 
@@ -77,6 +78,7 @@ def write_clip(path: Path, clip: Clip) -> Path:
         context.options = {"crf": "10", "preset": "ultrafast", "x265-params": "log-level=none"} if "26" in clip.codec else {}
         for key, words in hdr_options(clip.codec, clip.hdr).items():
             context.options |= {key: f"log-level=none:{words}" if clip.codec == "libx265" else words}
+        context.options |= clip.options
         if clip.tags:
             context.color_range, context.colorspace, context.color_primaries, context.color_trc = clip.tags
         if clip.aspect:
