@@ -37,7 +37,7 @@ Live streams (rtsp://camera/1 rtsp://server/clean) have options of their own: de
 Many of them: derain-video serve --help.
 Every frame keeps its time; sound, subtitles, chapters, tags, colour and bit depth are kept; what cannot be kept is said.
 Ctrl-C or SIGTERM finishes OUT with the frames done so far (exit code 130 or 143); a second one leaves nothing.
-While it is written OUT is OUT.part.mp4 (or its own ending), which plays. After kill -9, a crash or a full disk --resume keeps its pictures:
+While it is written out.mp4 is out.part.mp4, which plays. After kill -9, a crash or a full disk --resume keeps its pictures:
 the input is read from its beginning, the frames that are done are not derained again, and OUT has each once. It needs room for a second
 part until it is done. Without anything to continue it begins anew, so it does no harm to give it always.
 Exit code 2 with one line says what is wrong with the input, the output or an option.

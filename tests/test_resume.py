@@ -64,13 +64,13 @@ def resume(*argv: object) -> str:
     return said
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
-def test_kill_leaves_all_but_the_last_second(clip, look, ending):
-    source = clip(times=[i * 512 for i in range(200)], sound=True)
+@pytest.mark.parametrize("ending, subtitles", [(".mp4", False), (".mov", False), (".mkv", False), (".mkv", True)])
+def test_kill_leaves_all_but_the_last_second(clip, look, ending, subtitles):
+    source = clip("in.mkv", times=[i * 512 for i in range(200)], sound=True, subtitles=subtitles)
     out = source.with_name("out" + ending)
     done = kill_after(150, source, out)
     left = source.with_name("out.part" + ending)
-    assert sorted(p.name for p in source.parent.iterdir()) == sorted(["in.mp4", left.name, f"{out.name}.job.json"])
+    assert sorted(p.name for p in source.parent.iterdir()) == sorted(["in.mkv", left.name, f"{out.name}.job.json"])
     assert len(look(left).pictures) >= done - 25
 
 
