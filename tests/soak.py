@@ -64,11 +64,17 @@ def resize(server: Running, publisher: Publisher) -> None:
     publisher.kind = ((192, 128) if size == (128, 64) else (128, 64), *rest)
 
 
+def recode(server: Running, publisher: Publisher) -> None:
+    size, _, codec = publisher.kind
+    publisher.kind = (size, *((10, "libx265") if codec == "libx264" else (25, "libx264")))
+
+
 FAULTS: dict[str, Callable[[Running, Publisher], None]] = {
+    "recode": recode,  # first, with "resize": codecs that are used for the first time take memory, and that is not growth
+    "resize": resize,
     "kick": lambda server, _: server.tell("kick"),
     "kick camera": lambda server, _: server.tell("kick in"),
     "kick us": lambda server, _: server.tell("kick out"),
-    "resize": resize,
     "loss": loss,
     "stall": stall,
     "silence": silence,

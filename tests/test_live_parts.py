@@ -1,7 +1,10 @@
 """The parts of the live pipeline that need no peer: clocks, boxes, the plan, half size, what is shown of an address."""
 
+import gc
+import os
 import threading
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,3 +154,22 @@ def test_the_most_bits_hold_when_a_camera_becomes_faster():
     pieces = [piece for frame in noise(200) for piece in programme.encode(frame, 0.0)]
     assert pieces[0].key and [piece.pts for piece in pieces] == [3600 * number for number in range(200)]
     assert sum(len(piece.data) for piece in pieces[25:]) * 8 / 7 < 330_000
+
+
+def resident():
+    """MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_an_encoder_goes_with_its_programme():
+    frames, grown = list(noise(3)), []
+    gc.disable()
+    try:
+        for _ in range(50):
+            programme = Programme(Video(192, 128, LAYOUTS["yuv420p"], TICK, Fraction(25), tags=(1, 1, 1, 1), aspect=None), None, Settings())
+            assert all(programme.encode(frame, 0.0) for frame in frames)
+            grown.append(resident())
+    finally:
+        gc.enable()
+    assert grown[-1] - grown[9] < 10  # 40 encoders of more than a MiB each

@@ -1,4 +1,4 @@
-"""A short share of the soak (tests/soak.py)."""
+"""A minute of the soak (tests/soak.py)."""
 
 import subprocess
 import sys
@@ -8,9 +8,9 @@ import pytest
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_a_short_soak():
+def test_a_minute_of_faults():
     soak = Path(__file__).with_name("soak.py")
-    # A machine that runs other tests beside this one delays more than the soak allows: here only counts and leftovers are held.
-    done = subprocess.run([sys.executable, soak, "--seconds", "22", "--every", "4", "--p95", "5", "--growth", "80"], capture_output=True, text=True)
+    # A machine that runs other tests beside this one delays more than the soak allows by itself.
+    done = subprocess.run([sys.executable, soak, "--seconds", "60", "--every", "5", "--p95", "3", "--growth", "15"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "(kick, kick camera, kick us" in done.stdout
+    assert "(kick, kick camera, kick us, loss, recode, resize, silence, stall)" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
@@ -66,6 +67,8 @@ class Programme:
             self._holder.start_encoding()
         except av.FFmpegError as error:
             raise OptionError(f"libx264 refuses crf {settings.crf}, preset {settings.preset!r}: {line(error)}") from error
+        # The holder and its stream know each other: without this an encoder, megabytes of it, would stay until Python looks for such cycles.
+        weakref.finalize(self, self._holder.close)
         self._rate = video.rate
         self._last_key: Fraction | None = None
 
