@@ -15,8 +15,9 @@ class DynamicLossSchedule:
     falls below its first value, and whose scale follows the running error.
     """
 
-    def __init__(self, momentum: float = 0.99, smallest: float = 1 / 255) -> None:
-        self.momentum, self.smallest = momentum, smallest
+    def __init__(self, momentum: float = 0.99, smallest: float = 1 / 255, settled: bool = False) -> None:
+        """settled: the network comes trained, so the schedule begins at its end."""
+        self.momentum, self.smallest, self.settled = momentum, smallest, settled
         self.first = 0.0
         self.running = 0.0
 
@@ -30,7 +31,7 @@ class DynamicLossSchedule:
         """error: output minus truth, any shape, 0..1 for peak; weight: of each element, same shape. Returns a scalar."""
         size = float((error.detach().abs() * weight).sum() / weight.sum())
         self.running = size if not self.first else self.momentum * self.running + (1 - self.momentum) * size
-        self.first = self.first or size
+        self.first = self.first or (3 * size if self.settled else size)
         scale, exponent = max(self.running, self.smallest), self.exponent
         spread = abs(exponent - 2)
         value = scale * spread / exponent * (((error / scale) ** 2 / spread + 1) ** (exponent / 2) - 1)

@@ -13,6 +13,12 @@ def test_schedule_goes_from_square_to_absolute() -> None:
     assert schedule.exponent == pytest.approx(1.0)
 
 
+def test_a_settled_schedule_begins_at_its_end() -> None:
+    schedule = DynamicLossSchedule(settled=True)
+    schedule(torch.full((4,), 0.2), torch.ones(4))
+    assert schedule.exponent == pytest.approx(1.0)
+
+
 def test_late_gradients_are_bounded_and_small_for_small_errors() -> None:
     schedule = DynamicLossSchedule(momentum=1.0)
     schedule.resume({"first": 0.9, "running": 0.1})

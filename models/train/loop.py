@@ -61,7 +61,7 @@ def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int)
     """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err: dry scenes above all."""
     shares = {"clear": 0.14, **{name: 0.72 if name == pattern else 0.07 for name in RAINY}}
     start = folder / f"{size}_generalist.safetensors"
-    return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=4e-4, seed=seed)
+    return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=1.5e-4, seed=seed)
 
 
 class Training:
@@ -75,7 +75,7 @@ class Training:
             self.net.load_state_dict(load(recipe.start)[0])
         self.mean = deepcopy(self.net).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98))
-        self.luma, self.chroma = DynamicLossSchedule(), DynamicLossSchedule()
+        self.luma, self.chroma = (DynamicLossSchedule(settled=bool(recipe.start)) for _ in range(2))
         self.step, self.seconds = 0, 0.0
 
     @property
