@@ -176,7 +176,7 @@ def job_of(source, *targets, **options):
     return LiveJob(Address(str(source)), tuple(Address(str(t)) for t in targets), reading, **options)
 
 
-def until(condition, seconds=15.0):
+def until(condition, seconds=40.0):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)

@@ -49,7 +49,7 @@ def get(url):
         return error.code, error.read()
 
 
-def until(condition, seconds=20.0):
+def until(condition, seconds=40.0):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.1)
