@@ -1,7 +1,7 @@
 """Rain perception by visual-language matching (Guan & Yoshie 2025, arXiv:2506.01366): s_i = softmax(I . T_i), argmax routes.
 
 Any model of open_clip can perceive, by name and pretrained tag or checkpoint; what ships is a small CLIP of our own, given as an
-open_clip model config. Ours: several views of a frame, most at native resolution, whose embeddings are averaged, and caution.
+open_clip model config. Ours: several views of a frame, most at native resolution, whose embeddings are averaged.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from .views import SIDE
 
 SMALL = "derain-small"
 """The CLIP that ships: its open_clip model config is `derain-small.json`, its weights `derain-small.safetensors`."""
-
-CAUTION = (0.0, 0.0, 0.0, -1.1)
-"""Added to the matching of each pattern, in nats: lifting a veil that is not there costs three times what leaving one does."""
 
 
 class ClipError(OSError):
@@ -101,14 +98,12 @@ class Perceiver(nn.Module):
     mean: Tensor
     spread: Tensor
     text: Tensor
-    caution: Tensor
 
     def __init__(self, model: nn.Module, text: Tensor) -> None:
         super().__init__()
         self.visual = model.visual
         self.scale = float(model.logit_scale.detach().exp())  # type: ignore[operator]
         self.register_buffer("text", text.detach())
-        self.register_buffer("caution", torch.tensor(CAUTION))
         habit = open_clip.get_model_preprocess_cfg(model)
         self.side = habit["size"][0] if isinstance(habit["size"], tuple) else habit["size"]
         self.register_buffer("mean", torch.tensor(habit["mean"])[:, None, None] * 255)
@@ -121,7 +116,7 @@ class Perceiver(nn.Module):
             images = functional.interpolate(images, (self.side, self.side), mode="bilinear")
         embeddings = functional.normalize(self.visual(images), dim=-1)  # type: ignore[operator]
         image = functional.normalize(embeddings.mean(0), dim=-1)
-        return (self.scale * self.text @ image + self.caution).softmax(-1)
+        return (self.scale * self.text @ image).softmax(-1)
 
 
 def perceiver(name: str = SMALL, pretrained: str | None = None) -> Perceiver:
