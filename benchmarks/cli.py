@@ -1,4 +1,4 @@
-"""`derain-bench quality|ablation|stability|perception|routing|speed`: what the networks and the program are worth, in figures."""
+"""`derain-bench quality|ablation|temporal|stability|perception|routing|speed`: what the networks and the program are worth, in figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models.spec import RAINY
 from ..models.train.pairs import PairError
 from ..pipeline.errors import FAULTS
 from .footage import FootageError
@@ -38,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="derain-bench", description=__doc__)
-    commands = root.add_subparsers(required=True, metavar="quality|ablation|stability|perception|routing|speed")
+    commands = root.add_subparsers(required=True, metavar="quality|ablation|temporal|stability|perception|routing|speed")
     _quality(commands.add_parser("quality", help="PSNR-Y, SSIM-Y, flicker and harm on rendered validation rain, or on paired folders"))
     _ablation(commands.add_parser("ablation", help="one network against routed specialists, oracle and random routing"))
+    _temporal(commands.add_parser("temporal", help="what temporal state is worth, and how best to align it"))
     _stability(commands.add_parser("stability", help="whether the end of 300 frames is as clean as their beginning"))
     _perception(commands.add_parser("perception", help="which rain is taken for which, and what dry footage is taken for rain"))
     _routing(commands.add_parser("routing", help="what the routing cache saves, and whether it changes decisions"))
@@ -66,6 +68,13 @@ def _ablation(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="fast", help="size of the networks (default %(default)s)")
     command.add_argument("--weights", type=Path, metavar="FOLDER", help="trained weights in place of those that ship; all run in torch, fp32")
     _kept(command, ablation)
+
+
+def _temporal(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, help="clean clips, to be rained on")
+    _weather(command, 8)
+    command.add_argument("--pattern", choices=RAINY, default="heavy", help="the sub-network for all frames (default %(default)s)")
+    _common(command, temporal)
 
 
 def _stability(command: argparse.ArgumentParser) -> None:
@@ -162,6 +171,13 @@ def ablation(options: argparse.Namespace) -> Result:
         Generalist(options.model, folder, options.threads or 1) as one,
     ):
         return report.ablation(options, runtime, one)
+
+
+def temporal(options: argparse.Namespace) -> Result:
+    from . import report
+
+    with _load(options) as runtime:
+        return report.temporal(options, runtime)
 
 
 def stability(options: argparse.Namespace) -> Result:

@@ -20,6 +20,7 @@ from . import kinds, methods, pairs, peer, sheet
 from . import perception as looks
 from . import speed as speeds
 from . import stability as stabilities
+from . import temporal as temporals
 from .footage import Clip, FootageError, footage
 from .kinds import Kind
 from .methods import Method
@@ -73,6 +74,19 @@ def ablation(options: argparse.Namespace, runtime: Runtime, one: Runtime) -> dic
     said = ablations.verdict([part for part in parts if part.kind in {kind.name for kind in chosen if not kind.dry}])
     print("\n\n".join([table(parts, chosen), table(patterns, []), said]))
     return origin() | as_json(parts, found) | {"patterns": [asdict(part) for part in patterns], "verdict": said}
+
+
+def temporal(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
+    """Every kind of state, on clips under each kind of rain."""
+    chosen = [kind for kind in map(kinds.named, options.kinds or kinds.BY_NAME) if not kind.dry]
+    clips = [clip for clip in footage(options.folder, options.frames, options.clips) if len(clip) > 1]
+    if not clips or not chosen:
+        raise FootageError(f"{options.folder}: no clips or no kinds of rain among those taken; state needs footage that moves, and rain")
+    measuring = temporals.measure(chosen, clips, runtime, options.pattern)
+    with tqdm(measuring, total=len(chosen) * len(clips), unit="clip", leave=False) as bar:
+        found = [row for part in bar for row in part]
+    print(temporals.table(found))
+    return origin() | temporals.as_json(found)
 
 
 def stability(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:

@@ -48,8 +48,12 @@ class Seen:
     def flow_to(self, other: Seen) -> Flow | None:
         """Where each pixel of this thumbnail lies in `other`'s: (H/4, W/4, 2) float32, (dx, dy); None if nothing moves."""
         if other not in self._flows:
-            self._flows[other] = _flow(self.thumb, other.thumb)
+            self._flows[other] = self.estimate(other)
         return self._flows[other]
+
+    def estimate(self, other: Seen) -> Flow | None:
+        """What `flow_to` keeps."""
+        return _flow(self.thumb, other.thumb)
 
 
 def near(window: Sequence[Seen], centre: int) -> Plane:

@@ -1,6 +1,9 @@
-"""Losses of the sub-networks: dynamic loss scheduling on the picture and cross-entropy on the masks of every scale."""
+"""Losses of the sub-networks: dynamic loss scheduling (or a fixed loss) on the picture, cross-entropy on the masks of every scale."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -44,6 +47,40 @@ class DynamicLossSchedule:
     def resume(self, state: dict[str, float]) -> None:
         """Takes `state()` back."""
         self.first, self.running = state["first"], state["running"]
+
+
+FIXED: dict[str, Callable[[Tensor], Tensor]] = {
+    "l1": torch.abs,
+    "l2": lambda error: error.square() * (255 / 5),
+    "charbonnier": lambda error: (error.square() + 1e-6).sqrt(),
+}
+"""What DLS is measured against. l2 is scaled to equal l1 at 5 code values, so that it weighs as much beside the loss of the masks."""
+
+LOSSES = ("dls", *FIXED)
+
+
+class FixedLoss:
+    """A loss of FIXED by name, weighted as DynamicLossSchedule is."""
+
+    exponent = math.nan
+
+    def __init__(self, name: str) -> None:
+        self.of = FIXED[name]
+
+    def __call__(self, error: Tensor, weight: Tensor) -> Tensor:
+        """error, weight: as of DynamicLossSchedule. Returns a scalar."""
+        return (self.of(error) * weight).sum() / weight.sum()
+
+    def state(self) -> dict[str, float]:
+        return {}
+
+    def resume(self, state: dict[str, float]) -> None:
+        """It has no state."""
+
+
+def picture_loss(name: str, settled: bool = False) -> DynamicLossSchedule | FixedLoss:
+    """The loss of LOSSES that `name` says; settled: for DLS."""
+    return DynamicLossSchedule(settled=settled) if name == "dls" else FixedLoss(name)
 
 
 def mask_loss(logits: tuple[Tensor, ...], mask: Tensor) -> Tensor:

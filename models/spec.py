@@ -17,6 +17,10 @@ MULTIPLE = 64
 """Height and width of the planes that a sub-network takes are multiples of this many luma pixels."""
 
 
+ATTENTIONS = ("masked", "plain", "none")
+"""Guided by the rain mask (MGCA), what ships; and, for ablations, self-attention of the same cost that no mask guides, or none at all."""
+
+
 @dataclass(frozen=True)
 class NetSpec:
     """Shape of one sub-network.
@@ -24,12 +28,14 @@ class NetSpec:
     widths: channels at half, quarter and eighth resolution.
     depths: residual blocks on the way down and up at half and quarter resolution, and at the bottom.
     window: side of the attention window at eighth resolution, in pixels there; 8 * window divides MULTIPLE.
+    attention: one of ATTENTIONS.
     """
 
     name: str
     widths: tuple[int, int, int]
     depths: tuple[int, int, int]
     window: int = 8
+    attention: str = "masked"
 
 
 FAST = NetSpec("fast", widths=(32, 48, 64), depths=(0, 1, 1))

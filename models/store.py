@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,8 +37,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet:
     """The trained sub-network of a pattern, for inference on the CPU in float32."""
-    net = DerainNet(SPECS[size])
-    net.load_state_dict(load(folder / f"{size}_{pattern}.safetensors")[0])
+    state, facts = load(folder / f"{size}_{pattern}.safetensors")
+    net = DerainNet(replace(SPECS[size], attention=facts.get("attention", SPECS[size].attention)))
+    net.load_state_dict(state)
     return net.eval().requires_grad_(False)
 
 

@@ -72,10 +72,15 @@ class DerainNet(nn.Module):
         coarse = self.quarter_mask(quarter)  # (N, 1, H/4, W/4)
         eighth = self.before(self.to_eighth(quarter))
         coarser = self.eighth_mask(eighth) + functional.avg_pool2d(coarse, 2)
-        eighth = self.after(self.attention(eighth, torch.sigmoid(coarser)))
+        eighth = self.after(self._attend(eighth, torch.sigmoid(coarser)))
         quarter = self.up_quarter(quarter + self.from_eighth(eighth))
         half = self.up_half(half + self.from_quarter(quarter))
         return self._combine(self.head(self.relu(half)), near, (coarse, coarser))
+
+    def _attend(self, eighth: Tensor, mask: Tensor) -> Tensor:
+        if self.spec.attention == "none":
+            return eighth
+        return self.attention(eighth, mask if self.spec.attention == "masked" else torch.full_like(mask, 0.5))  # type: ignore[no-any-return]
 
     def _combine(self, head: Tensor, near: Tensor, masks: tuple[Tensor, Tensor]) -> Derained:
         pull, residual, logit, uv = torch.split(head, [PIXELS * NEIGHBOURS, PIXELS, PIXELS, 2], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from derain_video.benchmarks import ablation, cli, perception, stability
+from derain_video.benchmarks import ablation, cli, perception, stability, temporal
 from derain_video.benchmarks.footage import Clip, frame
 from derain_video.benchmarks.kinds import named
 from derain_video.benchmarks.lookalikes import LOOKALIKES, dressed
@@ -182,6 +183,28 @@ def test_ablation_without_the_generalist_is_one_line(folder: Path, weights: Path
     assert cli.main(["ablation", str(folder), "--weights", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "fast_generalist.safetensors: no weights there" in error and error.count("\n") == 1
+
+
+def test_state_is_worth_what_its_neighbours_show(clip: Clip) -> None:
+    """A pan by six pixels each frame: the darkest neighbour helps more when it is aligned."""
+    clip = clip.with_planes(clip.y[::6], clip.uv[::6])
+    found = [row for part in temporal.measure([named("thin-long")], [clip], Rough(), "heavy") for row in part]
+    gain = {row.state: row.gain for row in found}
+    assert list(gain) == [state.name for state in temporal.STATES] and {row.camera for row in found} == {"fast"}
+    assert gain["none"] == 0
+    for motion in ("global", "flow"):
+        assert gain[f"2 past, 2 ahead, {motion}"] > gain["2 past, 2 ahead, unaligned"] + 1
+        assert gain[f"4 past, {motion}"] > 3
+    assert gain["4 clean past, flow"] != gain["4 past, flow"]
+    assert temporal.table(found).count("\n") == len(temporal.STATES)
+
+
+def test_temporal_as_a_command(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("derain_video.export.runtime.load", lambda *_, **__: contextlib.nullcontext(Rough()))
+    assert cli.main(["temporal", str(folder), "--frames", "3", "--kinds", "clean"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert cli.main(["temporal", str(folder), "--frames", "3", "--kinds", "thin-long", "clean", "--json", str(tmp_path / "out.json")]) == 0
+    assert {row["kind"] for row in json.loads((tmp_path / "out.json").read_text())["temporal"]} == {"thin-long"}
 
 
 def test_another_clip_perceives_in_the_benchmarks(

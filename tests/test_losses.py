@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from derain_video.models.losses import DynamicLossSchedule, mask_loss
+from derain_video.models.losses import LOSSES, DynamicLossSchedule, mask_loss, picture_loss
 
 
 def test_schedule_goes_from_square_to_absolute() -> None:
@@ -49,3 +49,19 @@ def test_masks_are_judged_at_their_own_scale() -> None:
     right = tuple(torch.where(torch.arange(side) < side / 2, 20.0, -20.0).expand(1, 1, side, side) for side in (8, 2))
     assert float(mask_loss(right, mask)) < 1e-6
     assert float(mask_loss(tuple(-logit for logit in right), mask)) > 10
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_nothing_without_error_and_grows_with_it(name: str) -> None:
+    def loss(size: float) -> float:
+        made = picture_loss(name)
+        made(torch.full((4,), 0.1), torch.ones(4))
+        return float(made(torch.full((4,), size), torch.ones(4)))
+
+    assert loss(0.0) < 2e-3
+    assert loss(0.02) < loss(0.1) < loss(0.3)
+
+
+def test_fixed_losses_weigh_alike() -> None:
+    error, weight = torch.full((4,), 5 / 255), torch.ones(4)
+    assert [float(picture_loss(name)(error, weight)) for name in ("l1", "l2", "charbonnier")] == pytest.approx([5 / 255] * 3, rel=0.01)

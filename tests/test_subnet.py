@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from derain_video.models.align import Seen, near
 from derain_video.models.mgca import MaskGuidedCrossAttention
 from derain_video.models.planes import crop, pad
-from derain_video.models.spec import FAST, NEIGHBOURS, QUALITY, NetSpec
+from derain_video.models.spec import ATTENTIONS, FAST, NEIGHBOURS, QUALITY, NetSpec
 from derain_video.models.subnet import DerainNet, PlaneNet
 
 TINY = NetSpec("tiny", widths=(8, 8, 16), depths=(0, 1, 1))
@@ -92,3 +94,15 @@ def test_padding_is_undone() -> None:
     assert y.shape == (1, 1, 64, 64) and uv.shape == (1, 2, 32, 32) and others.shape == (1, 4, 64, 64)
     assert np.array_equal(crop(y, 37, 51)[0], luma)
     assert np.array_equal(crop(uv, 19, 26), chroma)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_the_mask_guides_masked_attention_alone(attention: str) -> None:
+    torch.manual_seed(0)
+    net = DerainNet(replace(TINY, attention=attention))
+    torch.nn.init.normal_(net.attention.out.weight)
+    eighth = torch.rand(1, 16, 8, 8)
+    with torch.no_grad():
+        shut, half = (net._attend(eighth, torch.full((1, 1, 8, 8), value)) for value in (0.0, 0.5))
+    assert torch.equal(shut, eighth) is (attention != "plain")
+    assert torch.equal(shut, half) is (attention != "masked")

@@ -26,7 +26,7 @@ def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: 
     weights, runs = tmp_path / "weights", tmp_path / "runs"
 
     def train(what: str, minutes: float) -> int:
-        sizes = ["--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu"]
+        sizes = ["--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu", "--attention", "plain"]
         return main([what, str(footage), "--minutes", str(minutes), "--weights", str(weights), "--runs", str(runs), *sizes])
 
     assert train("generalist", 0.03) == 0
@@ -37,7 +37,8 @@ def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: 
     _, metadata = load(weights / "fast_generalist.safetensors")
     assert metadata["steps"] == str(second["step"])
     assert metadata["command"].startswith("derain-train")
-    assert subnet("generalist", folder=weights).spec.name == "fast"
+    spec = subnet("generalist", folder=weights).spec
+    assert (spec.name, spec.attention) == ("fast", "plain")
 
 
 def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from ..losses import LOSSES
 from ..perception import SMALL, perceiver
-from ..spec import RAINY, SPECS
+from ..spec import ATTENTIONS, RAINY, SPECS
 from ..store import WEIGHTS
 from . import clip, paired
 from .footage import load
@@ -36,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
     top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
     top.add_argument("--out", type=Path, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
+    top.add_argument("--loss", choices=LOSSES, default="dls", help="of the sub-networks' pictures, for ablations (default: %(default)s)")
+    top.add_argument("--attention", choices=ATTENTIONS, default="masked", help="of the sub-networks, for ablations (default: %(default)s)")
     top.add_argument("--batch", type=int, default=16)
     top.add_argument("--seed", type=int, default=1)
     top.add_argument("--threads", type=int, default=0, help="of the training step (default: PyTorch's choice)")
@@ -93,9 +96,10 @@ def _shelves(options: argparse.Namespace) -> paired.Shelves:
 
 def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> list[Recipe]:
     size, minutes, seed = options.size, options.minutes, options.seed
-    recipes = []
+    recipes: list[Recipe] = []
     if options.what in ("generalist", "all"):
         recipes.append(Recipe(f"{size}_generalist", minutes, size, batch=options.batch, seed=seed))
     if options.what in ("specialist", "all"):
         recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in options.pattern or RAINY]
+    recipes = [replace(recipe, loss=options.loss, attention=options.attention) for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes

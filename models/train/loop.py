@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..losses import DynamicLossSchedule, mask_loss
+from ..losses import mask_loss, picture_loss
 from ..spec import RAINY, SPECS
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
@@ -37,6 +37,7 @@ class Recipe:
     """One training run of one sub-network.
 
     name: of the weights file, SIZE_PATTERN; minutes: of training, data included; start: weights to begin from.
+    loss: one of LOSSES; attention: one of ATTENTIONS.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Recipe:
     seed: int = 1
     mask_weight: float = 0.2
     average: float = 0.999
+    loss: str = "dls"
+    attention: str = "masked"
 
     @property
     def pattern(self) -> str:
@@ -70,12 +73,13 @@ class Training:
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe, self.device = recipe, torch.device(device)
         torch.manual_seed(recipe.seed)
-        self.net = DerainNet(SPECS[recipe.size]).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        spec = replace(SPECS[recipe.size], attention=recipe.attention)
+        self.net = DerainNet(spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start:
             self.net.load_state_dict(load(recipe.start)[0])
         self.mean = deepcopy(self.net).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98))
-        self.luma, self.chroma = (DynamicLossSchedule(settled=bool(recipe.start)) for _ in range(2))
+        self.luma, self.chroma = (picture_loss(recipe.loss, settled=bool(recipe.start)) for _ in range(2))
         self.step, self.seconds = 0, 0.0
 
     @property
@@ -161,9 +165,10 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
     seed = recipe.seed + training.step
     with Feed(place.source(recipe.shares), seed, place.workers) as feed, log.open("a", buffering=1) as lines:
         _spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
-    facts = judge.figures(training.mean) if judge else {}
+    facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
     target = place.weights / f"{recipe.name}.safetensors"
-    save(target, training.mean.state_dict(), stamp(command(), made_by, minutes=recipe.minutes, steps=training.step, **facts))
+    facts |= {"attention": recipe.attention, "loss": recipe.loss, "minutes": recipe.minutes, "steps": training.step}
+    save(target, training.mean.state_dict(), stamp(command(), made_by, **facts))
     return target
 
 
