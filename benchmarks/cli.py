@@ -1,4 +1,4 @@
-"""`derain-bench quality|ablation|temporal|stability|perception|routing|speed`: what the networks and the program are worth, in figures."""
+"""`derain-bench quality|ablation|temporal|stability|perception|routing|speed|trace`: what the networks and the program are worth, in figures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="derain-bench", description=__doc__)
-    commands = root.add_subparsers(required=True, metavar="quality|ablation|temporal|stability|perception|routing|speed")
+    commands = root.add_subparsers(required=True, metavar="quality|ablation|temporal|stability|perception|routing|speed|trace")
     _quality(commands.add_parser("quality", help="PSNR-Y, SSIM-Y, flicker and harm on rendered validation rain, or on paired folders"))
     _ablation(commands.add_parser("ablation", help="one network against routed specialists, oracle and random routing"))
     _temporal(commands.add_parser("temporal", help="what temporal state is worth, and how best to align it"))
@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     _perception(commands.add_parser("perception", help="which rain is taken for which, and what dry footage is taken for rain"))
     _routing(commands.add_parser("routing", help="what the routing cache saves, and whether it changes decisions"))
     _speed(commands.add_parser("speed", help="frames per second of the whole and of its parts, efficiency, memory, start-up"))
+    _trace(commands.add_parser("trace", help="a picture of what derain-video --trace wrote"))
     return root
 
 
@@ -105,6 +106,14 @@ def _speed(command: argparse.ArgumentParser) -> None:
     command.add_argument("--clip", type=Path, help="a clip to run on, brought to each size (default: a made scene)")
     command.add_argument("--peer", metavar="MODULE:FUNCTION", help="returns a torch network to time on the same frames: RGB in, RGB out")
     _common(command, speed)
+
+
+def _trace(command: argparse.ArgumentParser) -> None:
+    command.add_argument("trace", type=Path, help="file that derain-video --trace wrote")
+    command.add_argument("picture", type=Path, help="to write, .png or .jpg")
+    command.add_argument("--start", type=float, default=2.0, metavar="SECONDS", help="begin there (default %(default)s)")
+    command.add_argument("--span", type=float, default=0.5, metavar="SECONDS", help="draw so much (default %(default)s)")
+    command.set_defaults(run=trace, json=None)
 
 
 def _routing(command: argparse.ArgumentParser) -> None:
@@ -199,6 +208,14 @@ def speed(options: argparse.Namespace) -> Result:
 
     with _load(options) as runtime:
         return report.speed(options, runtime)
+
+
+def trace(options: argparse.Namespace) -> Result:
+    from . import lanes
+
+    shares = lanes.write(options.trace, options.picture, options.start, options.span)
+    print("\n".join(f"{stage:<10}{share:7.1%}" for stage, share in shares.items()))
+    return shares
 
 
 def routing(options: argparse.Namespace) -> Result:

@@ -1,6 +1,12 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
+import pytest
+
+from derain_video.benchmarks import lanes
+from derain_video.benchmarks.cli import main as bench
 from derain_video.pipeline.report import STAGES, Report
 from derain_video.pipeline.run import Job, run
 from derain_video.pipeline.trace import Trace
@@ -41,3 +47,20 @@ def test_frames_passed_over_keep_their_number(clip, fake, tmp_path):
     events = traced(lambda: clip(times=times, **scene), fake(["clear", "heavy", "clear", "heavy"]), tmp_path)
     numbers = [event["args"]["frame"] for event in events if event["name"] == "derain"]
     assert numbers and 0 not in numbers and numbers == sorted(numbers)
+
+
+def test_a_trace_is_drawn(clip, runtime, tmp_path, capsys):
+    traced(clip, runtime, tmp_path)
+    assert bench(["trace", str(tmp_path / "trace.json"), str(tmp_path / "trace.png"), "--start", "0", "--span", "60"]) == 0
+    shares = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert set(shares) == set(STAGES)
+    picture = cv2.imread(str(tmp_path / "trace.png"))
+    assert picture.shape[1] == lanes.LEFT + lanes.WIDTH + lanes.RIGHT and len(np.unique(picture.reshape(-1, 3), axis=0)) > 4
+
+
+@pytest.mark.parametrize("text", ["no trace", "[]", '{"traceEvents": []}', '{"traceEvents": [{"ph": "X"}]}'])
+def test_what_is_no_trace_is_one_line(text, tmp_path, capsys):
+    (tmp_path / "trace.json").write_text(text)
+    assert bench(["trace", str(tmp_path / "trace.json"), str(tmp_path / "trace.png")]) == 2
+    said = capsys.readouterr().err
+    assert "trace.json" in said and said.count("\n") == 1 and not (tmp_path / "trace.png").exists()
