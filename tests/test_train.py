@@ -9,6 +9,7 @@ import torch
 
 from derain_video.models.store import load, subnet
 from derain_video.models.train.__main__ import main
+from derain_video.models.train.clip import barred
 from derain_video.models.train.footage import Scene, cut
 
 
@@ -45,6 +46,28 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["generalist", str(tmp_path / "nowhere")]) == 2
     error = capsys.readouterr().err
     assert "nowhere: no such folder" in error and error.count("\n") == 1
+
+
+def test_specialists_have_their_own_beginning(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["specialist", str(footage), "--start", "mine.safetensors"]) == 2
+    error = capsys.readouterr().err
+    assert "--start mine.safetensors" in error and error.count("\n") == 1
+
+
+def test_a_missing_beginning_is_one_line(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for what in ("clip", "generalist"):
+        assert main([what, str(footage), "--start", str(tmp_path / "none"), "--runs", str(tmp_path / "runs")]) == 2
+        error = capsys.readouterr().err
+        assert "none: no weights there" in error and error.count("\n") == 1
+
+
+def test_bars_stand_still_and_leave_the_scene_between_them() -> None:
+    y = torch.full((2, 96, 96), 0.5)
+    for seed in range(6):
+        seen = barred(torch.Generator().manual_seed(seed), y)
+        changed = (seen - y).abs()
+        assert torch.equal(seen[0], seen[1]) and float(seen.min()) >= 0 and float(seen.max()) <= 1
+        assert float(changed.min()) < 0.1 * float(changed.max())
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path: Path) -> None:

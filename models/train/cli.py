@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
     top.add_argument("--pattern", choices=RAINY, action="append", help="specialists to train (default: each)")
+    top.add_argument("--start", type=Path, metavar="FILE", help="with clip and generalist: weights to begin from, those that ship say")
     top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
     top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
     top.add_argument("--out", type=Path, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace) -> None:
     recipes = _recipes(options, shelves)
     place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves)
     if options.what in ("clip", "all"):
-        clip.train(place, val, options.minutes, seed=options.seed)
+        clip.train(place, val, options.minutes, options.start, seed=options.seed)
     judge = Judge(val) if val and options.what != "clip" else None
     for recipe in recipes:
         run(recipe, place, judge)
@@ -83,6 +84,8 @@ def _check(options: argparse.Namespace) -> None:
             raise FileNotFoundError(f"{folder}: no such folder; give folders of clean clips and stills")
     if bool(options.folders) == bool(options.pairs):
         raise ValueError("give folders of clean clips and stills, or --pairs ROOT: derain-train generalist FOLDER")
+    if options.start and options.what not in ("clip", "generalist"):
+        raise ValueError(f"--start {options.start}: clip and generalist begin from weights; {options.what} has its own beginning")
     if options.pairs and options.what not in ("generalist", "specialist"):
         raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
 
@@ -95,10 +98,11 @@ def _shelves(options: argparse.Namespace) -> paired.Shelves:
 
 
 def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> list[Recipe]:
-    size, minutes, seed = options.size, options.minutes, options.seed
+    size, minutes, seed, start = options.size, options.minutes, options.seed, options.start
     recipes: list[Recipe] = []
     if options.what in ("generalist", "all"):
-        recipes.append(Recipe(f"{size}_generalist", minutes, size, batch=options.batch, seed=seed))
+        first = Recipe(f"{size}_generalist", minutes, size, start=start, batch=options.batch, seed=seed)
+        recipes.append(replace(first, rate=first.rate / 3) if start else first)
     if options.what in ("specialist", "all"):
         recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in options.pattern or RAINY]
     recipes = [replace(recipe, loss=options.loss, attention=options.attention) for recipe in recipes]

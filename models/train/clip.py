@@ -20,6 +20,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings
+from ..perception import clip as trained
 from ..spec import PATTERNS
 from ..store import save, stamp
 from ..views import SIDE, views
@@ -29,7 +30,7 @@ from .feed import Feed, Rendered
 from .footage import Scene
 from .loop import Place, command, commit
 from .precision import autocast
-from .rain import Storm, bank, uniform
+from .rain import Storm, bank, log_uniform, uniform
 
 SHARES = {"clear": 0.34, "light": 0.28, "heavy": 0.19, "downpour": 0.19}
 """How often each pattern is seen: dry and nearly dry scenes are the hard ones."""
@@ -41,6 +42,9 @@ CLEAR = ("a photo of a dry scene without rain", "a photo without any streaks of 
 
 SEEN = 10 / 255
 """Light that a streak adds from which it is certainly seen."""
+
+BARRED = 0.15
+"""Share of views with bars in them."""
 
 LEAST = 0.003
 """Share of a frame under streaks from which rain is seen."""
@@ -61,8 +65,9 @@ def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], patte
     """One view: a native crop mostly, else a whole frame shrunken."""
     whole = uniform(g, 0, 1) < 0.25
     clip = render(g, scene, storms, pattern, frames=1, side=LARGE if whole else SIDE)
-    y, uv = compress(g, *(_bytes(plane) for plane in (clip.rainy_y, clip.rainy_uv)))
     rain = streaks(clip)
+    seen = barred(g, clip.rainy_y) if uniform(g, 0, 1) < BARRED else clip.rainy_y
+    y, uv = compress(g, _bytes(seen), _bytes(clip.rainy_uv))
     name, caption = told(g, clip, rain)
     small = functional.adaptive_avg_pool2d(rain[None], SIDE // 4)[0].numpy()
     return views(y[0], uv[0])[-1 if whole else 0], caption, PATTERNS.index(name), small
@@ -72,6 +77,24 @@ def streaks(clip: Clip) -> Tensor:
     """Where the first frame shows streaks, (H, W) in 0..1: light that rain adds and its surroundings do not have."""
     added = (clip.rainy_y[0] - clip.clean_y[0]).numpy()
     return torch.from_numpy((added - cv2.blur(added, (31, 31))) / SEEN).clamp(0, 1)
+
+
+def barred(g: torch.Generator, y: Tensor) -> Tensor:
+    """Thin things that are no rain in front of the scene: bars, wires or a mesh, evenly spaced, brighter or darker. y: (T, H, W) in 0..1."""
+    side = y.shape[-1]
+    sheet = np.zeros((side, side), np.float32)
+    angle, thick = uniform(g, -0.4, 0.4), 1 + int(uniform(g, 0, 2.5))
+    step = log_uniform(g, 7 * thick, 70)
+    for turn in (angle, angle + math.pi / 2) if uniform(g, 0, 1) < 0.4 else (angle,):
+        along, across = np.array([math.sin(turn), math.cos(turn)]), np.array([math.cos(turn), -math.sin(turn)])
+        for place in np.arange(-side, side, step) + uniform(g, 0, step):
+            ends = [side / 2 + place * across + reach * along for reach in (-side, side)]
+            first, last = (np.round(end).astype(int).tolist() for end in ends)
+            cv2.line(sheet, first, last, 1.0, thick, cv2.LINE_AA)
+    edge = int(uniform(g, 0, 0.6) * side)  # often over a part of the picture only
+    sheet[:, :edge] *= uniform(g, 0, 1) < 0.5
+    bars = torch.from_numpy(cv2.GaussianBlur(sheet, (0, 0), uniform(g, 0.3, 1.0))) * uniform(g, 0.4, 1.0)
+    return y + bars * (uniform(g, 0, 1) - y)
 
 
 def told(g: torch.Generator, clip: Clip, rain: Tensor) -> tuple[str, str]:
@@ -150,13 +173,17 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
 class Training:
     """State of the CLIP's run: model, optimiser and the clock."""
 
-    def __init__(self, minutes: float, seed: int) -> None:
+    def __init__(self, minutes: float, seed: int, start: Path | None = None) -> None:
+        """start: weights to begin from, whose first stages know rain: all learn from the first step on, at half the rate."""
         torch.manual_seed(seed)
-        self.model, self.tokenizer = blank().train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)
-        awaken(self.model)
+        model = trained(SMALL, str(start)) if start else blank()
+        self.model, self.tokenizer = model.train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)
+        if not start:
+            awaken(self.model)
+        self.rate, self.drawing, self.matching = (RATE / 2, 0.0, 0.0) if start else (RATE, DRAWING, MATCHING)
         self.drawer = Drawer(self.model.visual)
         self.parameters = [*self.model.parameters(), *self.drawer.parameters()]
-        self.optimiser = torch.optim.AdamW(self.parameters, RATE, weight_decay=0.05, betas=(0.9, 0.98))
+        self.optimiser = torch.optim.AdamW(self.parameters, self.rate, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
 
     @property
@@ -171,16 +198,16 @@ class Training:
         learn both: on a processor this is several times quicker than both from the start.
         """
         for group in self.optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.progress))
+            group["lr"] = self.rate * min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.progress))
         shots, captions, patterns, rain = zip(*batch, strict=True)
         images, masks = _shake(g, torch.from_numpy(np.stack(shots)).float(), torch.from_numpy(np.stack(rain))[:, None])
-        if self.progress < DRAWING:
+        if self.progress < self.drawing:
             images, masks = _crop(g, images, masks)
         images = normal(images).contiguous(memory_format=torch.channels_last)
         with autocast(torch.device("cpu")):
-            with torch.set_grad_enabled(not DRAWING <= self.progress < MATCHING):
+            with torch.set_grad_enabled(not self.drawing <= self.progress < self.matching):
                 stages = look(self.model.visual, images)
-            found = embed(self.model.visual, stages) if self.progress >= DRAWING else None
+            found = embed(self.model.visual, stages) if self.progress >= self.drawing else None
         loss = self.drawer(stages, masks)
         if found is not None:
             loss = loss + contrast(self.model, found, captions, torch.tensor(patterns), self.tokenizer)
@@ -207,9 +234,9 @@ class Training:
         self.seconds, self.step = state["seconds"], state["step"]
 
 
-def train(place: Place, val: list[Scene], minutes: float, batch: int = 32, seed: int = 1) -> Path:
-    """Trains for `minutes`, or goes on from the checkpoint; returns the weights file, float16. It runs on the CPU."""
-    training, made_by = Training(minutes, seed), commit()
+def train(place: Place, val: list[Scene], minutes: float, start: Path | None = None, batch: int = 32, seed: int = 1) -> Path:
+    """Trains for `minutes`, from the weights `start` if given; goes on from a checkpoint; returns the weights file, float16. It runs on the CPU."""
+    training, made_by = Training(minutes, seed, start), commit()
     place.runs.mkdir(parents=True, exist_ok=True)
     checkpoint = place.runs / f"{SMALL}.pt"
     if checkpoint.exists():

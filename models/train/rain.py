@@ -194,7 +194,7 @@ def weather(generator: torch.Generator, storms: dict[str, list[Storm]], pattern:
         brightness=min(1.0, max(0.35, mean + uniform(g, 0.15, 0.6))),
         additive=uniform(g, 0, 1) < 0.4,
         transmission=uniform(g, *TRANSMISSION[pattern]),
-        airlight=min(0.95, max(0.3, mean + uniform(g, 0.0, 0.4))),
+        airlight=min(0.95, max(0.3, mean + uniform(g, 0.1 if pattern == "downpour" else 0.0, 0.4))),  # mist as grey as the scene is not seen
     )
 
 
