@@ -55,6 +55,7 @@ def _quality(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, nargs="?", help=RAINED_ON)
     command.add_argument("--pairs", type=Path, metavar="ROOT", help="paired folders of public sets, in place of rendered rain")
     command.add_argument("--results", nargs="+", default=[], metavar="NAME=FOLDER", help="with --pairs: other networks' pictures")
+    command.add_argument("--by-pattern", action="store_true", help="with --pairs: stills too by the network of their pattern, as the paper has it")
     _weather(command, 12)
     command.add_argument("--pattern", default="auto", help="one sub-network for all frames in place of routing")
     command.add_argument("--each", action="store_true", help="measure each sub-network alone too: what routing adds")

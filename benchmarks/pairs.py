@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..export.runtime.base import Runtime
 from ..models.train.pairs import PICTURES, RGB, Pair, PairedSet
 from ..pipeline.arrays import Derainer
 from . import metrics
@@ -42,9 +41,9 @@ class _Picture:
     ssim: float
 
 
-def measure(sets: Sequence[PairedSet], runtime: Runtime, pattern: str, results: Mapping[str, Path]) -> list[Score]:
+def measure(sets: Sequence[PairedSet], derainer: Derainer, results: Mapping[str, Path]) -> list[Score]:
     """Input, ours and the pictures in the folders of `results`, per set and for all pictures as one mixture."""
-    found = [picture for group in sets for pair in group.pairs for picture in _pictures(group.name, pair, runtime, pattern, results)]
+    found = [picture for group in sets for pair in group.pairs for picture in _pictures(group.name, pair, derainer, results)]
     names = [group.name for group in sets]
     scores = [_score(name, found, [p for p in found if p.set == name]) for name in names]
     whole = _score(MIXTURE, found, found) if len(names) > 1 else []
@@ -57,9 +56,9 @@ def _score(name: str, everything: Sequence[_Picture], mine: Sequence[_Picture]) 
     return [Score(name, m, len(p), _mean([x.psnr for x in p]), _mean([x.ssim for x in p])) for m, p in parts.items()]
 
 
-def _pictures(name: str, pair: Pair, runtime: Runtime, pattern: str, results: Mapping[str, Path]) -> Iterator[_Picture]:
+def _pictures(name: str, pair: Pair, derainer: Derainer, results: Mapping[str, Path]) -> Iterator[_Picture]:
     rainy, clean = zip(*(pair.pictures(i) for i in range(len(pair.rainy))), strict=True)
-    outputs = {"input": rainy, "ours": ours(rainy, runtime, pattern)}
+    outputs = {"input": rainy, "ours": ours(rainy, derainer)}
     outputs |= {method: tuple(_result(folder, pair, name, i) for i in range(len(rainy))) for method, folder in results.items()}
     for method, pictures in outputs.items():
         for out, truth in zip(pictures, clean, strict=True):
@@ -67,9 +66,9 @@ def _pictures(name: str, pair: Pair, runtime: Runtime, pattern: str, results: Ma
             yield _Picture(name, method, metrics.psnr(a, b), metrics.ssim(a, b))
 
 
-def ours(rainy: Sequence[RGB], runtime: Runtime, pattern: str) -> tuple[RGB, ...]:
+def ours(rainy: Sequence[RGB], derainer: Derainer) -> tuple[RGB, ...]:
     """The pipeline on RGB frames of one clip, or on one picture."""
-    return tuple(np.asarray(picture, np.uint8) for picture in Derainer(runtime, pattern=pattern).film(rainy))
+    return tuple(np.asarray(picture, np.uint8) for picture in derainer.film(rainy))
 
 
 def _result(folder: Path, pair: Pair, name: str, index: int) -> RGB:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..export.runtime.base import Runtime
 from ..models.spec import RAINY
 from ..models.train.pairs import find
+from ..pipeline.arrays import Derainer
 from . import ablation as ablations
 from . import kinds, methods, pairs, peer, sheet
 from . import perception as looks
@@ -112,7 +113,8 @@ def perception(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 
 def paired(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """Quality on paired folders, by the options of `derain-bench quality --pairs ROOT`."""
-    scores = pairs.measure(find(options.pairs), runtime, options.pattern, pairs.folders(options.results))
+    derainer = Derainer(runtime, pattern=options.pattern, still=not options.by_pattern)
+    scores = pairs.measure(find(options.pairs), derainer, pairs.folders(options.results))
     print(pairs.table(scores))
     return origin() | pairs.as_json(scores)
 

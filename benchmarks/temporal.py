@@ -12,6 +12,7 @@ import numpy as np
 from ..export.runtime.base import Runtime
 from ..models.align import Flow, Seen, near
 from ..models.planes import pad
+from ..models.spec import STILL
 from ..pipeline.chroma import split
 from ..pipeline.derain import Ready, restored
 from . import metrics
@@ -131,7 +132,7 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
         planes = near([kept[k] for k in range(first, last)], t - first)
         spent += time.perf_counter() - started
         y, uv = split(frame)
-        clean = restored(Ready(frame.replace(pattern=pattern), t, uv, pad(y, uv, planes)), runtime)
+        clean = restored(Ready(frame, t, uv, pad(y, uv, planes), pattern if last - first > 1 else STILL), runtime)
         out.append(np.asarray(clean.planes[0]))
         if state.fed:
             kept[t] = state.motion(out[t])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..models.spec import RAINY
+from ..models.spec import NETWORKS
 from . import parity, runtime
 from .errors import ExportError, GraphError, RuntimeMissing
 from .parity import Parity
@@ -76,7 +76,7 @@ def _row(name: str, precision: str, frames: Sequence[Probe], source: Source, wan
 
 
 def _pictures(network: Runtime, frames: Sequence[Probe]) -> list[Clean]:
-    return [network.derain(pattern, f.y, f.uv, f.near, f.peak) for f in frames for pattern in RAINY]
+    return [network.derain(pattern, f.y, f.uv, f.near, f.peak) for f in frames for pattern in NETWORKS]
 
 
 def _scores(network: Runtime, frames: Sequence[Probe]) -> list[float]:

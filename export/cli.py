@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..models.spec import MULTIPLE, RAINY, SPECS
+from ..models.spec import MULTIPLE, NETWORKS, SPECS
 from . import manifest, runtime
 from .errors import ExportError, OptionError, RuntimeMissing
 from .graph import DTYPES, PERCEPTION, PRECISIONS, Graph, subnets
@@ -70,7 +70,7 @@ def _onnx(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=tuple(DTYPES), nargs="+", default=["u8", "u16"], help="type of the planes; default: u8 u16")
     parser.add_argument("--clip", metavar="NAME", help="perceive with this model of open_clip, e.g. ViT-B-32 (default: the one that ships)")
     parser.add_argument("--clip-pretrained", "--pretrained", dest="pretrained", metavar="TAG", help="its tag, e.g. openai, or checkpoint file")
-    every = (PERCEPTION, *RAINY)
+    every = (PERCEPTION, *NETWORKS)
     parser.add_argument("--only", choices=every, nargs="+", default=every, metavar="NETWORK", help=f"some of {', '.join(every)}")
     parser.set_defaults(run=_run_onnx)
 
@@ -139,7 +139,7 @@ def _run_check(args: argparse.Namespace) -> int:
     from .check import HEADER, Source, rows
 
     frames = _footage(args.frames, "u8" if args.bits == 8 else "u16", True)
-    print(f"{len(frames)} frames of {args.bits} bits, {len(RAINY)} networks, against torch fp32; errors in code values\n{HEADER}")
+    print(f"{len(frames)} frames of {args.bits} bits, {len(NETWORKS)} networks, against torch fp32; errors in code values\n{HEADER}")
     found = []
     for row in rows(frames, Source(args.model, args.graphs, args.weights), args.runtime, args.precision):
         print(row, flush=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..models.prompts import PROMPTS
-from ..models.spec import PATTERNS, RAINY
+from ..models.spec import NETWORKS, PATTERNS
 from . import to_onnx
 from .graph import PERCEPTION, PRECISIONS, Graph
 from .parity import Parity
@@ -23,7 +23,7 @@ def export(folder: Path, model: str, weights: Path, frames: Sequence[Probe]) -> 
     """Fills `folder`; yields each graph and how close it came to torch. frames: footage for int8's ranges, 8-bit."""
     perceiver = module(Graph(PERCEPTION), weights)
     yield from to_onnx.export(perceiver, [Graph(PERCEPTION, precision=precision) for precision in PRECISIONS], folder, lambda _: frames)
-    for pattern in RAINY:
+    for pattern in NETWORKS:
         graphs = [*(Graph(model, pattern, "u8", precision) for precision in PRECISIONS), Graph(model, pattern, "i32", "fp16")]
         net = module(graphs[0], weights)
         yield from to_onnx.export(net, graphs, folder, lambda graph: frames if graph.dtype == "u8" else ())
@@ -35,7 +35,7 @@ def export(folder: Path, model: str, weights: Path, frames: Sequence[Probe]) -> 
 
 
 def readme(model: str) -> str:
-    lines = [trtexec(Graph(model, pattern, "i32", "fp16"), Profile(*BUCKETS[3])) for pattern in RAINY]
+    lines = [trtexec(Graph(model, pattern, "i32", "fp16"), Profile(*BUCKETS[3])) for pattern in NETWORKS]
     lines.append(trtexec(Graph(PERCEPTION, precision="fp16"), Profile(*BUCKETS[3])))
     return README.format(model=model, commands="\n".join(lines))
 

@@ -43,12 +43,12 @@ def padded(planes: Planes, unit: int) -> Planes:
 
 
 def derain(packed: Planes, before: "deque[Planes]", name: str, precision: str) -> Planes:
-    """One 4:2:0 frame, packed as (3H/2, W), by the network of pattern `name`."""
+    """One 4:2:0 frame, packed as (3H/2, W), by the network of pattern `name`, or of stills if it has no state."""
     height, width = packed.shape[0] * 2 // 3, packed.shape[1]
     y, uv = packed[None, :height], packed[height:].reshape(2, height // 2, width // 2)
     state = np.sort(np.stack([*before, *[y[0]] * 4][:4]), axis=0)
     feed = {"y": padded(y, 64), "uv": padded(uv, 32), "near": padded(state, 64), "peak": np.array([255], np.float32)}
-    y, uv, _ = session(f"*_{name}_u8", precision).run(None, feed)
+    y, uv, _ = session(f"*_{name if before else 'still'}_u8", precision).run(None, feed)
     return np.concatenate([y[0, 0, :height, :width], uv[0, :, : height // 2, : width // 2].reshape(-1, width)])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..models.spec import RAINY
+from ..models.spec import NETWORKS
 
 PERCEPTION = "perception"
 INPUTS = ("y", "uv", "near", "peak")
@@ -20,7 +20,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 class Graph:
     """One exported network.
 
-    network: PERCEPTION, or the size of the sub-networks ("fast"); pattern and dtype are empty for perception.
+    network: PERCEPTION, or the size of the sub-networks ("fast"); pattern: one of NETWORKS; it and dtype are empty for perception.
     """
 
     network: str
@@ -44,5 +44,5 @@ class Graph:
 
 
 def subnets(network: str, dtype: str, precision: str = "fp32") -> list[Graph]:
-    """The graphs of all rainy patterns."""
-    return [Graph(network, pattern, dtype, precision) for pattern in RAINY]
+    """The graphs of all sub-networks."""
+    return [Graph(network, pattern, dtype, precision) for pattern in NETWORKS]

@@ -12,7 +12,7 @@ from torch import nn
 from .align import Seen, near
 from .perception import SMALL, Perceiver, perceiver
 from .planes import Planes, crop, pad
-from .spec import PATTERNS, RAINY
+from .spec import PATTERNS, RAINY, STILL
 from .store import subnet
 from .subnet import PlaneNet
 from .views import views
@@ -51,5 +51,8 @@ class ClipRpn(nn.Module):
 
 
 def clip_rpn(size: str = "fast", clip: str = SMALL, pretrained: str | None = None) -> ClipRpn:
-    """The model with the weights that ship; `clip` and `pretrained` choose another CLIP of open_clip."""
-    return ClipRpn(perceiver(clip, pretrained), {pattern: PlaneNet(subnet(pattern, size)) for pattern in RAINY})
+    """The model with the weights that ship; `clip` and `pretrained` choose another CLIP of open_clip.
+
+    A picture has no neighbours, so one sub-network, that of stills, serves every pattern here; ClipRpn itself takes one for each.
+    """
+    return ClipRpn(perceiver(clip, pretrained), dict.fromkeys(RAINY, PlaneNet(subnet(STILL, size))))

@@ -10,6 +10,12 @@ PATTERNS = ("clear", "light", "heavy", "downpour")
 RAINY = PATTERNS[1:]
 """Patterns that own a sub-network."""
 
+STILL = "still"
+"""The sub-network of frames without neighbours, whatever their rain: it goes by the look of streaks alone."""
+
+NETWORKS = (*RAINY, STILL)
+"""All sub-networks."""
+
 NEIGHBOURS = 4
 """Luma planes of temporal state that each sub-network sees beside the frame."""
 

@@ -31,15 +31,22 @@ class Derainer:
 
     runtime: a name for export.runtime.load, or an open runtime, which then stays the caller's to close.
     pattern: one of PATTERNS, or auto to look. rate: frames per second of a film, for the router's clock.
+    still: a picture alone goes to the sub-network of stills; False: to that of its pattern, as the paper routes pictures.
     report: counts of what was done. Use it in a `with`, or close it. One caller at a time.
     """
 
     def __init__(
-        self, runtime: str | Runtime = "auto", model: str = "fast", precision: str = "auto", pattern: str = "auto", rate: float = 25
+        self,
+        runtime: str | Runtime = "auto",
+        model: str = "fast",
+        precision: str = "auto",
+        pattern: str = "auto",
+        rate: float = 25,
+        still: bool = True,
     ) -> None:
         self.owns = isinstance(runtime, str)
         self.runtime: Runtime = load(runtime, model=model, precision=precision) if isinstance(runtime, str) else runtime
-        self.pattern, self.time_base = pattern, 1 / Fraction(rate).limit_denominator(1001 * 60)
+        self.pattern, self.still, self.time_base = pattern, still, 1 / Fraction(rate).limit_denominator(1001 * 60)
         self.report = Report()
 
     def __call__(self, picture: Plane) -> Plane:
@@ -49,7 +56,7 @@ class Derainer:
     def film(self, pictures: Iterable[Plane], before: int = BEFORE, after: int = AFTER) -> Iterator[Plane]:
         """Consecutive frames of equal size, in order. Each is given after `after` more were taken; 0 for live, with `before` up to 4."""
         frames = route(self._frames(pictures), self.runtime, self.report, self.pattern)
-        for frame in derain_frames(frames, self.runtime, self.report, before, after):
+        for frame in derain_frames(frames, self.runtime, self.report, before, after, still=self.still):
             yield frame.planes[0]
 
     def _frames(self, pictures: Iterable[Plane]) -> Iterator[Frame]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from ..export.runtime.base import Runtime
 from ..models.align import Seen, near
 from ..models.planes import crop, pad
+from ..models.spec import STILL
 from . import tiles
 from .chroma import luma, merge, split
 from .frame import Frame, Plane
@@ -59,25 +60,30 @@ def _rest(held: list[Held], at: int, before: int) -> Iterator[tuple[list[Held], 
 
 @dataclass(frozen=True)
 class Ready:
-    """A frame with what its network takes: padded y, uv and near; None for `clear`. number: of the frame; uv: its chroma, unpadded."""
+    """A frame with what its network takes: padded y, uv and near; None for `clear`. number: of the frame; uv: its chroma, unpadded.
+
+    network: its pattern, or STILL for a frame without neighbours.
+    """
 
     frame: Frame
     number: int
     uv: Plane | None = None
     padded: tuple[Plane, Plane, Plane] | None = None
+    network: str = ""
 
 
 def derain(
-    frames: Iterator[Frame], runtime: Runtime, report: Report, before: int = BEFORE, after: int = AFTER, keep: bool = False
+    frames: Iterator[Frame], runtime: Runtime, report: Report, before: int = BEFORE, after: int = AFTER, keep: bool = False, still: bool = True
 ) -> Iterator[Frame]:
     """Clean frames, in order, with their mask. Frames routed to `clear` are the very frames that came, and no network runs.
 
     before, after: neighbours that a frame may draw on, at most 4 in all. keep: clean frames carry the rainy one in `before`.
+    still: a frame without neighbours goes to the sub-network of stills, not to that of its pattern.
     """
-    return restore(align(frames, report, before, after), runtime, report, keep)
+    return restore(align(frames, report, before, after, still=still), runtime, report, keep)
 
 
-def align(frames: Iterator[Frame], report: Report, before: int = BEFORE, after: int = AFTER, done: int = 0) -> Iterator[Ready]:
+def align(frames: Iterator[Frame], report: Report, before: int = BEFORE, after: int = AFTER, done: int = 0, still: bool = True) -> Iterator[Ready]:
     """The first half of derain, which needs no network. done: so many frames from the first on are passed on as DONE."""
     for number, (window, at) in enumerate(windows(frames, before, after)):
         if number < done:
@@ -86,7 +92,7 @@ def align(frames: Iterator[Frame], report: Report, before: int = BEFORE, after: 
             yield Ready(window[at].frame, number)
         else:
             with report.clock("align", number):
-                ready = aligned(window, at, number)
+                ready = aligned(window, at, number, still)
             yield ready
 
 
@@ -107,16 +113,17 @@ def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
     return restored(aligned(window, at), runtime)
 
 
-def aligned(window: list[Held], at: int, number: int = 0) -> Ready:
+def aligned(window: list[Held], at: int, number: int = 0, still: bool = True) -> Ready:
     frame = window[at].frame
     y, uv = split(frame)
-    return Ready(frame, number, uv, pad(y, uv, near([held.seen for held in window], at)))
+    network = STILL if still and len(window) == 1 else frame.pattern
+    return Ready(frame, number, uv, pad(y, uv, near([held.seen for held in window], at)), network)
 
 
 def restored(ready: Ready, runtime: Runtime) -> Frame:
     frame, uv = ready.frame, ready.uv
     assert uv is not None and ready.padded
-    result = tiles.derain(runtime, frame.pattern, *ready.padded, frame.layout.peak)
+    result = tiles.derain(runtime, ready.network, *ready.padded, frame.layout.peak)
     mask = crop(result.mask, frame.height, frame.width)[0]
     clean_y = crop(result.y, frame.height, frame.width)[0]
     clean_uv = crop(result.uv, *uv.shape[1:])

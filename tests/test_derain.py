@@ -53,8 +53,15 @@ def test_keep_hands_the_rainy_frame_on(runtime):
     assert [int(frame.before.planes[0][0, 0]) - int(frame.planes[0][0, 0]) for frame in out] == [8, 8, 8]
 
 
+@pytest.mark.parametrize("still, network", [(True, "still"), (False, "heavy")])
+def test_a_frame_without_neighbours_goes_to_the_network_of_stills(runtime, still, network):
+    out = list(derain(frames(4, cuts=(0, 1)), runtime, report := Report(), still=still))
+    assert [call[0] for call in runtime.calls] == [network, "heavy", "heavy", "heavy"]
+    assert report.patterns == {"heavy": 4} and all(frame.pattern == "heavy" for frame in out)
+
+
 @pytest.mark.parametrize("name, dtype, peak", [("yuv420p", np.uint8, 255), ("yuv444p10le", np.uint16, 1023), ("rgb48le", np.uint16, 65535)])
 def test_the_network_sees_padded_planes_of_the_right_depth(runtime, name, dtype, peak):
     (out,) = derain(frames(1, name=name), runtime, Report())
-    assert runtime.calls == [("heavy", (1, 1, 64, 128), np.dtype(dtype), peak)]
+    assert runtime.calls == [("still", (1, 1, 64, 128), np.dtype(dtype), peak)]
     assert out.mask.shape == (60, 90) and out.planes[0].shape[:2] == (60, 90)

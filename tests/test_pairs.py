@@ -15,6 +15,7 @@ from skimage import color, metrics
 from derain_video.benchmarks import cli, pairs
 from derain_video.export.runtime.base import Clean
 from derain_video.models.train.pairs import PairError, find
+from derain_video.pipeline.arrays import Derainer
 
 
 def picture(path: Path, level: int = 100, size: tuple[int, int] = (24, 32)) -> None:
@@ -123,7 +124,11 @@ class Idle:
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.array([0, 0, 1, 0], np.float32)
 
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
     def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int) -> Clean:
+        self.asked.append(pattern)
         return Clean(y, uv, np.zeros(y.shape, np.uint8))
 
     def close(self) -> None: ...
@@ -152,11 +157,21 @@ def test_figures_are_the_fields_and_other_rows_are_filled(
     assert (tmp_path / "out.json").exists()
 
 
+@pytest.mark.parametrize(("given", "asked"), [([], "still"), (["--by-pattern"], "heavy")])
+def test_stills_go_to_their_own_network_unless_told(given: list[str], asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("input", "target"):
+        picture(tmp_path / folder / "1.png")
+    idle = Idle()
+    monkeypatch.setattr(cli, "_load", lambda options: idle)
+    assert cli.main(["quality", "--pairs", str(tmp_path), *given]) == 0
+    assert idle.asked == [asked]
+
+
 def test_a_missing_result_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "input" / "1.png")
     picture(tmp_path / "target" / "1.png")
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="no result named 1 or 1 in it"):
-        pairs.measure(find(tmp_path), Idle(), "heavy", {"mine": tmp_path / "mine"})
+        pairs.measure(find(tmp_path), Derainer(Idle(), pattern="heavy"), {"mine": tmp_path / "mine"})
     with pytest.raises(ValueError, match="give NAME=FOLDER"):
         pairs.folders(["mine"])

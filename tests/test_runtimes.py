@@ -25,7 +25,7 @@ from derain_video.export.probe import drawn, footage
 from derain_video.export.runtime import Runtime, gpu, threads
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import FAST, RAINY
+from derain_video.models.spec import FAST, NETWORKS, RAINY
 from derain_video.models.subnet import DerainNet
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
@@ -42,7 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         net.head.weight[20:24].mul_(8)
         net.head.bias[20:24] = -2.8
         net.attention.out.weight.normal_(std=0.1)
-    for pattern in RAINY:
+    for pattern in NETWORKS:
         store.save(folder / f"fast_{pattern}.safetensors", net.state_dict(), {})
     store.save(folder / f"{perception.SMALL}.safetensors", perception.blank().state_dict(), {})
     return folder
@@ -285,7 +285,7 @@ def test_footage_is_read_as_padded_planes(clip: Path, peak: int) -> None:
 def test_check_prints_every_runtime_and_precision(
     graphs: Path, weights: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("derain_video.export.check.RAINY", ("light",))
+    monkeypatch.setattr("derain_video.export.check.NETWORKS", ("light",))
     monkeypatch.setattr(cli, "FRAMES", 2)
     report = tmp_path / "check.json"
     options = ["check", "--graphs", str(graphs), "--weights", str(weights), "--frames", str(clip), "--json", str(report)]
@@ -304,7 +304,7 @@ def test_the_edge_folder_runs_alone(weights: Path, clip: Path, tmp_path: Path) -
     patterns = json.loads((folder / "patterns.json").read_text())
     assert [*patterns] == ["clear", *RAINY] and all(len(p["embedding"]) == 128 and p["prompts"] for p in patterns.values())
     readme = (folder / "README.md").read_text()
-    assert readme.count("trtexec --onnx=") == 4 and all((folder / name).is_file() for name in manifest.read(folder))
+    assert readme.count("trtexec --onnx=") == 5 and all((folder / name).is_file() for name in manifest.read(folder))
     for options in ([], ["--precision", "int8", "--static"]):
         clean = tmp_path / "clean.mp4"
         code = "import sys, runpy; sys.modules['derain_video'] = None; runpy.run_path('run.py', run_name='__main__')"

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.spec import MULTIPLE, NEIGHBOURS, RAINY
+from ...models.spec import MULTIPLE, NEIGHBOURS, NETWORKS
 from ..errors import OptionError
 from ..graph import PERCEPTION, Graph
 from ..graph import PRECISIONS as MADE
@@ -49,7 +49,7 @@ class Runtime(Protocol):
         """Probability of each of PATTERNS, (4,) float32 that add to 1. views: (N, 3, 224, 224) uint8 RGB."""
 
     def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int) -> Clean:
-        """Takes the rain of `pattern`, one of RAINY, out of one frame.
+        """Takes the rain out of one frame by the sub-network `pattern`, one of NETWORKS.
 
         y (1, 1, H, W), uv (1, 2, H/2, W/2), near (1, 4, H, W): all uint8 or all uint16; H and W multiples of MULTIPLE.
         peak: 2**bits - 1. Where the mask is 0 the result equals the input. ValueError if the arrays do not fit this.
@@ -120,8 +120,8 @@ class Networks:
 
 def check(pattern: str, y: Planes, uv: Planes, near: Planes) -> None:
     """ValueError where planes do not fit the contract: better here than deep in a library."""
-    if pattern not in RAINY:
-        raise OptionError(f"pattern {pattern!r} has no network; those of {', '.join(RAINY)} have one")
+    if pattern not in NETWORKS:
+        raise OptionError(f"pattern {pattern!r} has no network; those of {', '.join(NETWORKS)} have one")
     height, width = y.shape[-2:]
     shapes = [(1, 1, height, width), (1, 2, height // 2, width // 2), (1, NEIGHBOURS, height, width)]
     if [y.shape, uv.shape, near.shape] != shapes or height % MULTIPLE or width % MULTIPLE or not height * width:

@@ -11,7 +11,7 @@ import torch
 
 from ..losses import LOSSES
 from ..perception import SMALL, perceiver
-from ..spec import ATTENTIONS, RAINY, SPECS
+from ..spec import ATTENTIONS, NETWORKS, RAINY, SPECS, STILL
 from ..store import WEIGHTS
 from . import clip, paired
 from .footage import load
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         "--minutes", type=float, default=60, help="training time of the CLIP and of the generalist; a specialist takes a third (default: %(default)s)"
     )
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
-    top.add_argument("--pattern", choices=RAINY, action="append", help="specialists to train (default: each)")
+    top.add_argument("--pattern", choices=NETWORKS, action="append", help="specialists to train (default: each)")
     top.add_argument("--start", type=Path, metavar="FILE", help="with clip and generalist: weights to begin from, those that ship say")
     top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
     top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
@@ -72,9 +72,8 @@ def _run(options: argparse.Namespace) -> None:
     place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves)
     if options.what in ("clip", "all"):
         clip.train(place, val, options.minutes, options.start, seed=options.seed)
-    judge = Judge(val) if val and options.what != "clip" else None
     for recipe in recipes:
-        run(recipe, place, judge)
+        run(recipe, place, Judge(val, still=recipe.still) if val else None)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -86,6 +85,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError("give folders of clean clips and stills, or --pairs ROOT: derain-train generalist FOLDER")
     if options.start and options.what not in ("clip", "generalist"):
         raise ValueError(f"--start {options.start}: clip and generalist begin from weights; {options.what} has its own beginning")
+    if options.pairs and STILL in (options.pattern or ()):
+        raise ValueError(f"--pattern {STILL}: pairs train specialists of rain; of stills one is trained on rendered rain")
     if options.pairs and options.what not in ("generalist", "specialist"):
         raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
 
@@ -104,6 +105,6 @@ def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> lis
         first = Recipe(f"{size}_generalist", minutes, size, start=start, batch=options.batch, seed=seed)
         recipes.append(replace(first, rate=first.rate / 3) if start else first)
     if options.what in ("specialist", "all"):
-        recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in options.pattern or RAINY]
+        recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in options.pattern or (RAINY if shelves else NETWORKS)]
     recipes = [replace(recipe, loss=options.loss, attention=options.attention) for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes

@@ -73,9 +73,9 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
 
 
 def sample(g: torch.Generator, clip: Clip) -> Sample:
-    """The frame of a rendered clip that a derainer sees, with the state that it would have."""
+    """The frame of a rendered clip that a derainer sees, with the state that it would have. clip: of FRAMES, or of one without neighbours."""
     y, uv = compress(g, _bytes(clip.rainy_y), _bytes(clip.rainy_uv))
-    first, last, centre = _window(g)
+    first, last, centre = _window(g) if len(y) > 1 else (0, 1, 0)
     seen = [Seen(np.ascontiguousarray(frame)) for frame in y[first:last]]
     state = near(seen, centre - first)
     return Sample(
@@ -109,6 +109,11 @@ def _window(g: torch.Generator) -> tuple[int, int, int]:
 def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
     """One sample of `scene` under rain of `pattern`."""
     return sample(g, render(g, scene, storms, pattern))
+
+
+def make_still(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+    """One sample without neighbours."""
+    return sample(g, render(g, scene, storms, pattern, frames=1))
 
 
 class Pool:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..spec import PATTERNS
 from ..subnet import DerainNet
-from .data import Sample, render, sample
+from .data import FRAMES, Sample, render, sample
 from .footage import Scene
 from .precision import autocast
 from .rain import bank
@@ -19,13 +19,13 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 class Judge:
-    """`each` samples of every pattern over validation scenes, from a seed of their own."""
+    """`each` samples of every pattern over validation scenes, from a seed of their own; still: all without neighbours."""
 
-    def __init__(self, scenes: list[Scene], each: int = 12, seed: int = 7_000_001) -> None:
+    def __init__(self, scenes: list[Scene], each: int = 12, still: bool = False, seed: int = 7_000_001) -> None:
         g = torch.Generator().manual_seed(seed)
         storms = bank(g, 40)
         picks = [scenes[k % len(scenes)] for k in range(each)]
-        self.samples: list[Sample] = [sample(g, render(g, scene, storms, pattern)) for pattern in PATTERNS for scene in picks]
+        self.samples: list[Sample] = [sample(g, render(g, scene, storms, pattern, 1 if still else FRAMES)) for pattern in PATTERNS for scene in picks]
 
     def figures(self, net: DerainNet) -> dict[str, float]:
         """Gain of PSNR-Y over the rainy input for each rainy pattern, in dB; for `clear`, the PSNR-Y of the output to its input."""

@@ -18,10 +18,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from ..losses import mask_loss, picture_loss
-from ..spec import RAINY, SPECS
+from ..spec import RAINY, SPECS, STILL
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
-from .data import Pool, Sample, make
+from .data import Pool, Sample, make, make_still
 from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
@@ -37,7 +37,7 @@ class Recipe:
     """One training run of one sub-network.
 
     name: of the weights file, SIZE_PATTERN; minutes: of training, data included; start: weights to begin from.
-    loss: one of LOSSES; attention: one of ATTENTIONS.
+    still: it sees frames without neighbours. loss: one of LOSSES; attention: one of ATTENTIONS.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Recipe:
     seed: int = 1
     mask_weight: float = 0.2
     average: float = 0.999
+    still: bool = False
     loss: str = "dls"
     attention: str = "masked"
 
@@ -61,9 +62,14 @@ class Recipe:
 
 
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
-    """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err: dry scenes above all."""
-    shares = {"clear": 0.14, **{name: 0.72 if name == pattern else 0.07 for name in RAINY}}
+    """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err: dry scenes above all.
+
+    pattern: one of NETWORKS; STILL sees all rain, in frames without neighbours, and goes further from where it started.
+    """
     start = folder / f"{size}_generalist.safetensors"
+    if pattern == STILL:
+        return Recipe(f"{size}_{STILL}", minutes, size, start=start, rate=5e-4, seed=seed, still=True)
+    shares = {"clear": 0.14, **{name: 0.72 if name == pattern else 0.07 for name in RAINY}}
     return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=1.5e-4, seed=seed)
 
 
@@ -150,9 +156,10 @@ class Place:
     storms: int = 240
     shelves: Shelves | None = None
 
-    def source(self, shares: dict[str, float]) -> Callable[[int], Iterator[Sample]]:
-        """Samples without end, of a seed, with the patterns in these shares."""
-        return Paired(self.shelves, shares) if self.shelves else Rendered(make, self.folders, shares, self.storms)
+    def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
+        """What a recipe learns from: samples without end, of a seed."""
+        making = make_still if recipe.still else make
+        return Paired(self.shelves, recipe.shares) if self.shelves else Rendered(making, self.folders, recipe.shares, self.storms)
 
 
 def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
@@ -163,7 +170,7 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
     if checkpoint.exists():
         training.resume(checkpoint)
     seed = recipe.seed + training.step
-    with Feed(place.source(recipe.shares), seed, place.workers) as feed, log.open("a", buffering=1) as lines:
+    with Feed(place.source(recipe), seed, place.workers) as feed, log.open("a", buffering=1) as lines:
         _spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
     facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
     target = place.weights / f"{recipe.name}.safetensors"
