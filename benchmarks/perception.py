@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..models.spec import PATTERNS
+from ..models.spec import PATTERNS, routed
 from ..models.views import views
 from ..pipeline.route import Perceiver
 from .footage import Clip
@@ -25,7 +25,7 @@ DENSE = 0.11
 
 @dataclass(frozen=True)
 class Look:
-    """One clip in one weather. truth: its pattern; decided: frames by the pattern that perception gave most to."""
+    """One clip in one weather. truth: its pattern; decided: frames by the pattern that they are routed to."""
 
     weather: str
     clip: str
@@ -48,7 +48,7 @@ def weathers() -> list[Kind | str]:
 
 def decided(clip: Clip, perceiver: Perceiver) -> dict[str, int]:
     """Frames of a clip by pattern."""
-    return dict(Counter(PATTERNS[int(perceiver.perceive(views(y, uv)).argmax())] for y, uv in zip(clip.y, clip.uv, strict=True)))
+    return dict(Counter(routed(perceiver.perceive(views(y, uv)).tolist()) for y, uv in zip(clip.y, clip.uv, strict=True)))
 
 
 def pattern(kind: Kind, clip: Clip) -> str:

@@ -19,9 +19,7 @@ WIDTH = 480
 def write(path: Path, kinds: Sequence[Kind], clips: Sequence[Clip], method: Method) -> None:
     """One row for each kind, each on another clip, as PNG or JPEG. OSError if it cannot be written."""
     rows = [_row(kind, clips[i % len(clips)], method) for i, kind in enumerate(kinds)]
-    height = max(row.shape[0] for row in rows)
-    sheet = np.vstack([np.pad(row, ((0, height - row.shape[0]), (0, 0), (0, 0))) for row in rows])
-    done, data = cv2.imencode(path.suffix or ".png", sheet[..., ::-1])
+    done, data = cv2.imencode(path.suffix or ".png", np.vstack(rows)[..., ::-1])
     if not done:
         raise OSError(f"{path}: not a picture format that OpenCV writes; use .png or .jpg")
     path.write_bytes(data.tobytes())

@@ -12,7 +12,7 @@ from torch import nn
 from .align import Seen, near
 from .perception import SMALL, Perceiver, perceiver
 from .planes import Planes, crop, pad
-from .spec import PATTERNS, RAINY, STILL
+from .spec import PATTERNS, RAINY, STILL, routed
 from .store import subnet
 from .subnet import PlaneNet
 from .views import views
@@ -40,8 +40,8 @@ class ClipRpn(nn.Module):
     @torch.no_grad()
     def forward(self, y: Planes, uv: Planes, pattern: str | None = None, peak: int = 255) -> Picture:
         """Derains one picture. y: (H, W) and uv: (2, ceil(H/2), ceil(W/2)), uint8 or uint16 up to `peak`; pattern: skips perception."""
-        scores = dict(zip(PATTERNS, self.perceiver(torch.from_numpy(views(y, uv, peak))).tolist(), strict=True))
-        pattern = pattern or max(scores, key=lambda name: scores[name])
+        found = self.perceiver(torch.from_numpy(views(y, uv, peak))).tolist()
+        scores, pattern = dict(zip(PATTERNS, found, strict=True)), pattern or routed(found)
         if pattern == "clear":
             return Picture(y, uv, np.zeros(y.shape, np.uint8), pattern, scores)
         planes = [torch.from_numpy(plane) for plane in pad(y, uv, near([Seen(y, peak)], 0))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 PATTERNS = ("clear", "light", "heavy", "downpour")
@@ -15,6 +16,18 @@ STILL = "still"
 
 NETWORKS = (*RAINY, STILL)
 """All sub-networks."""
+
+
+def routed(scores: Sequence[float]) -> str:
+    """The pattern that perception's scores, one for each of PATTERNS with sum 1, route to.
+
+    `clear` if it is likelier than all rain together, else the likeliest rain. The paper (arXiv:2506.01366) takes the likeliest of all;
+    that passes rain as clear where the scores doubt only which rain it is.
+    """
+    if scores[0] > 0.5:
+        return PATTERNS[0]
+    return max(zip(scores[1:], RAINY, strict=True), key=lambda pair: pair[0])[1]
+
 
 NEIGHBOURS = 4
 """Luma planes of temporal state that each sub-network sees beside the frame."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.spec import PATTERNS
+from ..models.spec import PATTERNS, routed
 from ..models.views import views
 from .chroma import luma, split
 from .errors import OptionError
@@ -131,12 +131,12 @@ class Router:
 
     def _perceive(self, frame: Frame, seen: Signature, cut: bool) -> None:
         y, uv = split(frame)
-        scores = dict(zip(PATTERNS, self.perceiver.perceive(views(y, uv, frame.layout.peak)).tolist(), strict=True))
+        scores = self.perceiver.perceive(views(y, uv, frame.layout.peak)).tolist()
         self.perceived = seen, frame.seconds
-        best = max(scores, key=scores.__getitem__)
+        best = routed(scores)
         if cut or not self.pattern:
             self._switch(best)
-        elif best == self.pattern or scores[best] - scores[self.pattern] < self.limits.margin:
+        elif best == self.pattern or _lead(scores, best, self.pattern) < self.limits.margin:
             self.rival = ""
         elif best != self.rival:
             self.rival, self.since = best, frame.seconds
@@ -146,6 +146,13 @@ class Router:
     def _switch(self, pattern: str) -> None:
         self.report.switches += bool(self.pattern) and pattern != self.pattern
         self.pattern, self.rival = pattern, ""
+
+
+def _lead(scores: list[float], best: str, now: str) -> float:
+    """By how much of the probability `best` leads: rain as a whole where one of the two is `clear`."""
+    if PATTERNS[0] in (best, now):
+        return abs(1 - 2 * scores[0])
+    return scores[PATTERNS.index(best)] - scores[PATTERNS.index(now)]
 
 
 def route(frames: Iterator[Frame], perceiver: Perceiver, report: Report, pattern: str = "auto", limits: Routing | None = None) -> Iterator[Frame]:

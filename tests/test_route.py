@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from derain_video.models import spec
 from derain_video.pipeline.errors import OptionError
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.report import Report
@@ -87,3 +88,16 @@ def test_a_fixed_pattern_needs_no_look(runtime):
 def test_an_unknown_pattern_is_refused(runtime):
     with pytest.raises(OptionError, match=r"hail.*light, heavy, downpour"):
         routed(runtime, frames(1), pattern="hail")
+
+
+@pytest.mark.parametrize(
+    "scores, pattern",
+    [
+        ([0.6, 0.4, 0.0, 0.0], "clear"),
+        ([0.43, 0.35, 0.13, 0.09], "light"),
+        ([0.4, 0.1, 0.2, 0.3], "downpour"),
+        ([0.0, 0.1, 0.6, 0.3], "heavy"),
+    ],
+)
+def test_clear_must_be_likelier_than_all_rain_together(scores, pattern):
+    assert spec.routed(scores) == pattern

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings
 from ..perception import clip as trained
-from ..spec import PATTERNS
+from ..spec import PATTERNS, routed
 from ..store import save, stamp
 from ..views import SIDE, views
 from .camera import compress
@@ -299,7 +299,7 @@ def accuracy(model: nn.Module, frames: list[Frame]) -> dict[str, float]:
     model.eval()
     with torch.no_grad():
         perceive = Perceiver(model, pattern_embeddings(model))
-        right = [(p, int(perceive(torch.from_numpy(v)).argmax()) == p) for v, p in frames]
+        right = [(p, routed(perceive(torch.from_numpy(v)).tolist()) == PATTERNS[p]) for v, p in frames]
     model.train()
     rows = {name: [hit for p, hit in right if p == k] for k, name in enumerate(PATTERNS)}
     shares = {name: round(sum(row) / len(row), 3) for name, row in rows.items()}

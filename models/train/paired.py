@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..align import Seen, near
-from ..spec import NEIGHBOURS, PATTERNS
+from ..spec import NEIGHBOURS, PATTERNS, routed
 from ..views import views
 from .data import SEEN, SIDE, Sample
 from .pairs import RGB, Pair, PairError, find
@@ -54,7 +54,7 @@ def shelves(root: Path, perceive: Callable[[Tensor], Tensor]) -> Shelves:
 def _pattern(pair: Pair, perceive: Callable[[Tensor], Tensor]) -> str:
     rainy, _ = pair.pictures(len(pair.rainy) // 2)
     with torch.no_grad():
-        return PATTERNS[int(perceive(torch.from_numpy(views(*planes(rainy)))).argmax())]
+        return routed(perceive(torch.from_numpy(views(*planes(rainy)))).tolist())
 
 
 def told(shelves: Shelves) -> str:
