@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .spec import SPECS
-from .subnet import DerainNet
+from .spec import SPECS, STILL
+from .subnet import DerainNet, Mirrored
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the weights that ship lie."""
@@ -35,12 +35,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
 
 
-def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet:
-    """The trained sub-network of a pattern, for inference on the CPU in float32."""
+def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored:
+    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL is asked twice."""
     state, facts = load(folder / f"{size}_{pattern}.safetensors")
     net = DerainNet(replace(SPECS[size], attention=facts.get("attention", SPECS[size].attention)))
     net.load_state_dict(state)
-    return net.eval().requires_grad_(False)
+    net.eval().requires_grad_(False)
+    return Mirrored(net) if pattern == STILL else net
 
 
 def stamp(command: str, commit: str, **facts: object) -> dict[str, str]:

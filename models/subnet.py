@@ -107,10 +107,25 @@ class DerainNet(nn.Module):
         self.head.bias = nn.Parameter(bias)
 
 
+class Mirrored(nn.Module):
+    """A sub-network asked twice, about the frame and about its mirror image, and averaged: for stills, where quality is worth the time."""
+
+    def __init__(self, net: DerainNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, y: Tensor, uv: Tensor, near: Tensor) -> Derained:
+        """As of DerainNet."""
+        one = self.net(y, uv, near)
+        other = self.net(y.flip(-1), uv.flip(-1), near.flip(-1))
+        y, uv, mask = ((a + b.flip(-1)) / 2 for a, b in ((one.y, other.y), (one.uv, other.uv), (one.mask, other.mask)))
+        return Derained(y, uv, mask, one.logits)
+
+
 class PlaneNet(nn.Module):
     """DerainNet on integer planes, the graph that is exported: scaling and rounding inside, the last sum in integers."""
 
-    def __init__(self, net: DerainNet) -> None:
+    def __init__(self, net: DerainNet | Mirrored) -> None:
         super().__init__()
         self.net = net.eval()
 

@@ -9,7 +9,7 @@ from derain_video.models.align import Seen, near
 from derain_video.models.mgca import MaskGuidedCrossAttention
 from derain_video.models.planes import crop, pad
 from derain_video.models.spec import ATTENTIONS, FAST, NEIGHBOURS, QUALITY, NetSpec
-from derain_video.models.subnet import DerainNet, PlaneNet
+from derain_video.models.subnet import DerainNet, Mirrored, PlaneNet
 
 TINY = NetSpec("tiny", widths=(8, 8, 16), depths=(0, 1, 1))
 
@@ -62,6 +62,17 @@ def test_first_output_is_the_middle_of_the_neighbours_under_an_open_mask() -> No
     others = torch.arange(0, 80, 20, dtype=torch.uint8)[None, :, None, None].expand(1, NEIGHBOURS, 64, 64)
     clean, _, _ = PlaneNet(net)(y, uv, others, torch.tensor([255.0]))
     assert torch.equal(clean, torch.full_like(clean, 30))
+
+
+def test_a_mirrored_network_sees_both_ways_alike() -> None:
+    torch.manual_seed(0)
+    net = Mirrored(DerainNet(TINY))
+    frame = torch.rand(1, 1, 64, 128), torch.rand(1, 2, 32, 64), torch.zeros(1, NEIGHBOURS, 64, 128)
+    with torch.no_grad():
+        one, other = net(*frame), net(*(plane.flip(-1) for plane in frame))
+        alone = net.net(*frame)
+    for plane, mirror, single in zip((one.y, one.uv, one.mask), (other.y, other.uv, other.mask), (alone.y, alone.uv, alone.mask), strict=True):
+        assert torch.allclose(plane, mirror.flip(-1), atol=1e-6) and not torch.allclose(plane, single, atol=1e-6)
 
 
 def test_masks_come_at_every_scale() -> None:
