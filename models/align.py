@@ -24,8 +24,14 @@ SCALE = 4
 SMALLEST = 12
 """Shortest side of a thumbnail, in pixels, on which flow is estimated."""
 
-GAIN = 0.9
-"""Flow is believed where it brings the matching error below this share of the error without motion."""
+GAIN, CALM = 0.85, 0.95
+"""Flow is believed where it brings the matching error below these shares of the error without motion: its local mean, and its local median."""
+
+LEAST = 0.25
+"""Code values by which flow lowers the median error at least."""
+
+NEAR, WIDE = 9, 21
+"""Sides of the windows of that mean and that median, in thumbnail pixels. Streaks that fill less than half of a window do not move its median."""
 
 Plane = NDArray[Any]
 """Luma, (H, W) uint8 or uint16."""
@@ -115,13 +121,19 @@ def _flow(a: Plane, b: Plane) -> Flow | None:
     if min(a.shape) < SMALLEST:
         return None
     flow = _estimator().calc(a, b, None)  # type: ignore[call-overload]
-    still = cv2.blur(cv2.absdiff(a, b).astype(np.float32), (9, 9))
-    moved = cv2.blur(cv2.absdiff(a, _warp(b, flow, 1)).astype(np.float32), (9, 9))
-    believed = moved < GAIN * still - 0.5
+    believed = _better(cv2.absdiff(a, _warp(b, flow, 1)), cv2.absdiff(a, b))
     if not believed.any():
         return None
     smooth: Flow = flow * cv2.blur(believed.astype(np.float32), (5, 5))[..., None]
     return smooth
+
+
+def _better(moved: Plane, still: Plane) -> Plane:
+    """Where the errors of flow are smaller than those without motion, rain apart; (H, W) uint8 each."""
+    mean_moved, mean_still = (cv2.blur(error.astype(np.float32), (NEAR, NEAR)) for error in (moved, still))
+    usual_moved, usual_still = (cv2.medianBlur(cv2.convertScaleAbs(error, alpha=4), WIDE) / np.float32(4) for error in (moved, still))
+    better: Plane = (mean_moved < GAIN * mean_still) & (usual_moved < CALM * usual_still - LEAST)
+    return better
 
 
 def _compose(first: Flow | None, second: Flow | None) -> Flow | None:

@@ -5,6 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
+from derain_video.benchmarks.footage import Clip
+from derain_video.benchmarks.kinds import named, render
 from derain_video.models.align import Seen, near
 
 
@@ -54,3 +56,15 @@ def test_flows_do_not_keep_old_frames_alive() -> None:
     del first
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("speed", [0, 4])
+def test_rain_is_not_taken_for_motion_and_motion_is_seen_through_rain(speed: int) -> None:
+    wide = cv2.GaussianBlur(np.random.default_rng(1).uniform(0, 255, (192, 340)), (0, 0), 3)
+    wide = 40 + 120 * (wide - wide.min()) / np.ptp(wide)
+    y = np.stack([wide[:, speed * t : speed * t + 320] for t in range(2)]).astype(np.uint8)
+    rainy, _ = render(named("gusts"), Clip("made", y, np.full((2, 2, 96, 160), 128, np.uint8)))
+    first, second = (Seen(plane) for plane in rainy.y)
+    flow = second.flow_to(first)
+    moved = 0.0 if flow is None else float((flow[..., 0] > 0.5).mean())
+    assert moved > 0.8 if speed else moved < 0.05
