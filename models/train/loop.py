@@ -214,8 +214,8 @@ def _keep(training: Training, checkpoint: Path) -> None:
 
 
 def command() -> str:
-    """The command line that runs now."""
-    return "derain-train " + shlex.join(sys.argv[1:])
+    """The command line that runs now, with the names alone of folders given by their whole path."""
+    return "derain-train " + shlex.join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
 
 
 def commit() -> str:
