@@ -24,11 +24,8 @@ SCALE = 4
 SMALLEST = 12
 """Shortest side of a thumbnail, in pixels, on which flow is estimated."""
 
-GAIN, CALM = 0.85, 0.95
-"""Flow is believed where it brings the matching error below these shares of the error without motion: its local mean, and its local median."""
-
-LEAST = 0.25
-"""Code values by which flow lowers the median error at least."""
+GAIN = 0.85
+"""Flow is believed where it brings the local mean of the matching error below this share of the error without motion, and lowers its median."""
 
 NEAR, WIDE = 9, 21
 """Sides of the windows of that mean and that median, in thumbnail pixels. Streaks that fill less than half of a window do not move its median."""
@@ -131,8 +128,7 @@ def _flow(a: Plane, b: Plane) -> Flow | None:
 def _better(moved: Plane, still: Plane) -> Plane:
     """Where the errors of flow are smaller than those without motion, rain apart; (H, W) uint8 each."""
     mean_moved, mean_still = (cv2.blur(error.astype(np.float32), (NEAR, NEAR)) for error in (moved, still))
-    usual_moved, usual_still = (cv2.medianBlur(cv2.convertScaleAbs(error, alpha=4), WIDE) / np.float32(4) for error in (moved, still))
-    better: Plane = (mean_moved < GAIN * mean_still) & (usual_moved < CALM * usual_still - LEAST)
+    better: Plane = (mean_moved < GAIN * mean_still) & (cv2.medianBlur(moved, WIDE) < cv2.medianBlur(still, WIDE))
     return better
 
 
