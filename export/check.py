@@ -76,7 +76,8 @@ def _row(name: str, precision: str, frames: Sequence[Probe], source: Source, wan
 
 
 def _pictures(network: Runtime, frames: Sequence[Probe]) -> list[Clean]:
-    return [network.derain(pattern, f.y, f.uv, f.near, f.peak) for f in frames for pattern in NETWORKS]
+    seen = [(pattern, frame.seen_by(pattern)) for frame in frames for pattern in NETWORKS]
+    return [network.derain(pattern, f.y, f.uv, f.near, f.peak) for pattern, f in seen]
 
 
 def _scores(network: Runtime, frames: Sequence[Probe]) -> list[float]:

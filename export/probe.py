@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models import align, planes
+from ..models.spec import NEIGHBOURS, STILL
 from ..models.views import views
 from .errors import GraphError
 from .runtime.base import Planes
@@ -32,6 +33,13 @@ class Probe:
     near: Planes
     peak: int
     views: NDArray[np.uint8]
+
+    def seen_by(self, network: str) -> Probe:
+        """The frame as that sub-network sees it: that of stills sees it as its own neighbours."""
+        if network != STILL:
+            return self
+        near: Planes = np.concatenate([self.y] * NEIGHBOURS, axis=1)
+        return replace(self, near=near)
 
     def feed(self, dtype: str = "") -> dict[str, NDArray[Any]]:
         """Inputs of a sub-network's graph, planes as numpy `dtype`."""

@@ -129,7 +129,7 @@ def probes(graph: Graph) -> list[Probe]:
 
 def feed(graph: Graph, frame: Probe) -> dict[str, NDArray[Any]]:
     """The graph's inputs for one frame."""
-    return {"views": frame.views} if graph.network == PERCEPTION else frame.feed(DTYPES[graph.dtype])
+    return {"views": frame.views} if graph.network == PERCEPTION else frame.seen_by(graph.pattern).feed(DTYPES[graph.dtype])
 
 
 def tensors(graph: Graph, frame: Probe) -> tuple[Tensor, ...]:

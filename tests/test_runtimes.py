@@ -25,7 +25,7 @@ from derain_video.export.probe import drawn, footage
 from derain_video.export.runtime import Runtime, gpu, threads
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import FAST, NETWORKS, RAINY
+from derain_video.models.spec import FAST, NETWORKS, RAINY, STILL
 from derain_video.models.subnet import DerainNet
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
@@ -61,12 +61,13 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def converted_once() -> Iterator[None]:
-    """The patterns share weights here, so one conversion by torch.onnx, which takes seconds, serves them all."""
-    convert, known = to_onnx.convert, dict[str, bytes]()
+    """The patterns share weights here, so one conversion by torch.onnx, which takes seconds, serves them all; that of stills is asked twice."""
+    convert, known = to_onnx.convert, dict[tuple[str, bool], bytes]()
 
     def once(net: nn.Module, graph: Graph) -> bytes:
-        known[graph.network] = known.get(graph.network) or convert(net, graph)
-        return known[graph.network]
+        key = graph.network, graph.pattern == STILL
+        known[key] = known.get(key) or convert(net, graph)
+        return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(to_onnx, "convert", once)
@@ -327,3 +328,10 @@ def test_bad_input_is_one_line_and_exit_code_2(argv: list[str], words: str, caps
     assert cli.main(argv) == 2
     error = capsys.readouterr().err
     assert error.startswith("derain-export: ") and words in error and error.count("\n") == 1
+
+
+def test_the_network_of_stills_is_compared_on_frames_without_neighbours() -> None:
+    frame = drawn(64, 128)
+    assert frame.seen_by("heavy") is frame and not np.array_equal(frame.near[:, :1], frame.y)
+    alone = frame.seen_by("still")
+    assert alone.near.shape == frame.near.shape and np.array_equal(alone.near, np.broadcast_to(frame.y, frame.near.shape))
