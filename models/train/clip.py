@@ -6,6 +6,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +48,29 @@ SEEN = 10 / 255
 BARRED = 0.15
 """Share of views with bars in them."""
 
-LEAST = 0.003
-"""Share of a frame under streaks from which rain is seen."""
+UNSEEN, SPARSE, THICK = 0.002, (0.008, 0.06), 0.1
+"""Shares of a frame under streaks: below the first nobody sees rain, the second makes it light, from the third it is heavy."""
 
-View = tuple[NDArray[np.uint8], str, int, NDArray[np.float32]]
-"""(3, SIDE, SIDE) RGB, its caption, the index of its pattern, and the share of rain in cells of 4 x 4 pixels, (SIDE/4, SIDE/4) in 0..1."""
+VEILED = 0.06
+"""Light that the veil of a downpour adds to a scene of middling brightness, 0..1 for peak, from which it is seen."""
+
+DRAWS = 40
+"""Times that rain is drawn anew for a scene before it is given up."""
+
+View = tuple[NDArray[np.uint8], str, int, NDArray[np.float32], NDArray[np.float32]]
+"""(3, SIDE, SIDE) RGB, its caption, the index of its pattern, the share of rain in cells of 4 x 4 pixels, (SIDE/4, SIDE/4) in 0..1,
+and how much rain and veil there is, as `amounts` has it."""
 
 Frame = tuple[NDArray[np.uint8], int]
 """All views of one frame, (N, 3, SIDE, SIDE), and the index of its pattern."""
 
 RATE = 2e-3
+
+AVERAGE = 0.995
+"""Of the model's running average, how much stays at each step."""
+
+PARTS = ("model", "mean", "drawer", "gauge", "optimiser")
+"""What a checkpoint holds of Training."""
 
 DRAWING, MATCHING = 0.25, 0.6
 """Shares of the time: until the first the image tower only learns to draw rain, until the second only its later stages learn."""
@@ -64,13 +79,37 @@ DRAWING, MATCHING = 0.25, 0.6
 def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> View:
     """One view: a native crop mostly, else a whole frame shrunken."""
     whole = uniform(g, 0, 1) < 0.25
-    clip = render(g, scene, storms, pattern, frames=1, side=LARGE if whole else SIDE)
-    rain = streaks(clip)
+    clip, rain, name, caption = plain(g, scene, storms, pattern, LARGE if whole else SIDE)
     seen = barred(g, clip.rainy_y) if uniform(g, 0, 1) < BARRED else clip.rainy_y
     y, uv = compress(g, _bytes(seen), _bytes(clip.rainy_uv))
-    name, caption = told(g, clip, rain)
     small = functional.adaptive_avg_pool2d(rain[None], SIDE // 4)[0].numpy()
-    return views(y[0], uv[0])[-1 if whole else 0], caption, PATTERNS.index(name), small
+    return views(y[0], uv[0])[-1 if whole else 0], caption, PATTERNS.index(name), small, amounts(clip, rain)
+
+
+def plain(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, side: int) -> tuple[Clip, Tensor, str, str]:
+    """A frame that plainly shows one pattern, drawn until it does: clip, where streaks are, the pattern's name, a caption.
+
+    A scene on which the rain of `pattern` is not seen, a white one say, is shown dry.
+    """
+    for draw in count():
+        clip = render(g, scene, storms, pattern if draw < DRAWS else "clear", frames=1, side=side)
+        rain = streaks(clip)
+        if (name := told(clip, rain)) == "clear":
+            return clip, rain, name, CLEAR[int(uniform(g, 0, 2))]
+        if name and clip.weather:
+            return clip, rain, name, clip.weather.caption()
+    raise AssertionError("dry scenes are plain")
+
+
+def veil(clip: Clip) -> float:
+    """Light that the veil adds, 0..1 for peak."""
+    now = clip.weather
+    return (1 - now.transmission) * max(0.0, now.airlight - float(clip.clean_y.mean())) if now else 0.0
+
+
+def amounts(clip: Clip, rain: Tensor) -> NDArray[np.float32]:
+    """(2,): rain and veil, each about 0..1, faint rain spread out."""
+    return np.array([float(rain.mean()) ** 0.5, 4 * veil(clip)], np.float32)
 
 
 def streaks(clip: Clip) -> Tensor:
@@ -97,11 +136,13 @@ def barred(g: torch.Generator, y: Tensor) -> Tensor:
     return y + bars * (uniform(g, 0, 1) - y)
 
 
-def told(g: torch.Generator, clip: Clip, rain: Tensor) -> tuple[str, str]:
-    """Pattern and caption of a frame as an eye would tell: rain that nobody sees is none."""
-    if clip.weather and (clip.weather.pattern != "light" or float(rain.mean()) > LEAST):
-        return clip.weather.pattern, clip.weather.caption()
-    return "clear", CLEAR[int(uniform(g, 0, 2))]
+def told(clip: Clip, rain: Tensor) -> str:
+    """Pattern of a frame as an eye would tell; empty where it lies between two, and nobody could."""
+    share = float(rain.mean())
+    if clip.weather is None or (share < UNSEEN and clip.weather.pattern == "light"):
+        return "clear"
+    fits = {"light": SPARSE[0] < share < SPARSE[1], "heavy": share > THICK, "downpour": share > THICK and veil(clip) > VEILED}
+    return clip.weather.pattern if fits[clip.weather.pattern] else ""
 
 
 def _bytes(plane: Tensor) -> NDArray[np.uint8]:
@@ -138,6 +179,18 @@ class Drawer(nn.Module):
         drawn = [head(stage.float()) for head, stage in zip(self.heads, stages, strict=True)]
         truths = (rain, functional.avg_pool2d(rain, 2))
         return torch.stack([functional.binary_cross_entropy_with_logits(d, t) for d, t in zip(drawn, truths, strict=True)]).sum()
+
+
+class Gauge(nn.Module):
+    """Reads how much rain and veil there is from an embedding: it teaches the tower degrees where patterns are but four; thrown away, too."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, found: Tensor, amounts: Tensor) -> Tensor:
+        """found: (N, D) embeddings; amounts: (N, 2) truth. Returns the loss, a scalar."""
+        return functional.smooth_l1_loss(self.head(functional.normalize(found, dim=-1) * 8), amounts, beta=0.1)
 
 
 def look(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,8 +234,10 @@ class Training:
         if not start:
             awaken(self.model)
         self.rate, self.drawing, self.matching = (RATE / 2, 0.0, 0.0) if start else (RATE, DRAWING, MATCHING)
+        self.mean = deepcopy(self.model).eval().requires_grad_(False)
         self.drawer = Drawer(self.model.visual)
-        self.parameters = [*self.model.parameters(), *self.drawer.parameters()]
+        self.gauge = Gauge(self.model.visual.output_dim)
+        self.parameters = [*self.model.parameters(), *self.drawer.parameters(), *self.gauge.parameters()]
         self.optimiser = torch.optim.AdamW(self.parameters, self.rate, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
 
@@ -199,7 +254,7 @@ class Training:
         """
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.progress))
-        shots, captions, patterns, rain = zip(*batch, strict=True)
+        shots, captions, patterns, rain, measured = zip(*batch, strict=True)
         images, masks = _shake(g, torch.from_numpy(np.stack(shots)).float(), torch.from_numpy(np.stack(rain))[:, None])
         if self.progress < self.drawing:
             images, masks = _crop(g, images, masks)
@@ -211,16 +266,26 @@ class Training:
         loss = self.drawer(stages, masks)
         if found is not None:
             loss = loss + contrast(self.model, found, captions, torch.tensor(patterns), self.tokenizer)
+            loss = loss + self.gauge(found, torch.from_numpy(np.stack(measured)))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
+        self._follow()
         return float(loss.detach())
+
+    def _follow(self) -> None:
+        """Moves the running average of the model, which is what ships; faster at the start."""
+        keep = min(AVERAGE, (1 + self.step) / (10 + self.step))
+        pairs = zip(self.mean.state_dict().values(), self.model.state_dict().values(), strict=True)
+        for slow, quick in pairs:
+            if slow.is_floating_point():
+                slow.lerp_(quick, 1 - keep)
 
     def keep(self, path: Path) -> None:
         """Writes a checkpoint."""
-        parts = {"model": self.model.state_dict(), "drawer": self.drawer.state_dict(), "optimiser": self.optimiser.state_dict()}
+        parts = {name: getattr(self, name).state_dict() for name in PARTS}
         state = {**parts, "seconds": self.seconds, "step": self.step}
         torch.save(state, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
@@ -228,9 +293,8 @@ class Training:
     def resume(self, path: Path) -> None:
         """Takes a checkpoint back."""
         state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.drawer.load_state_dict(state["drawer"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for name in PARTS:
+            getattr(self, name).load_state_dict(state[name])
         self.seconds, self.step = state["seconds"], state["step"]
 
 
@@ -246,8 +310,8 @@ def train(place: Place, val: list[Scene], minutes: float, start: Path | None = N
     with Feed(views_of, seed + training.step, place.workers) as feed, (place.runs / f"{SMALL}.jsonl").open("a", buffering=1) as log:
         _spend(training, feed, frames, batch, checkpoint, log.write)
     target = place.weights / f"{SMALL}.safetensors"
-    half = {key: value.half() if value.is_floating_point() else value for key, value in training.model.state_dict().items()}
-    save(target, half, stamp(command(), made_by, minutes=minutes, steps=training.step, **accuracy(training.model, frames)))
+    half = {key: value.half() if value.is_floating_point() else value for key, value in training.mean.state_dict().items()}
+    save(target, half, stamp(command(), made_by, minutes=minutes, steps=training.step, **accuracy(training.mean, frames)))
     return target
 
 
@@ -267,7 +331,7 @@ def _spend(training: Training, feed: Feed[View], frames: list[Frame], batch: int
         bar.update(round(training.seconds) - bar.n)
         if training.seconds - saved > 90 or training.progress >= 1:
             saved = training.seconds
-            line = {"step": training.step, "minutes": round(saved / 60, 2), "loss": round(loss, 4), **accuracy(training.model, frames)}
+            line = {"step": training.step, "minutes": round(saved / 60, 2), "loss": round(loss, 4), **accuracy(training.mean, frames)}
             bar.write(json.dumps(line))
             write(json.dumps(line) + "\n")
             training.keep(checkpoint)
@@ -281,26 +345,24 @@ def normal(images: Tensor) -> Tensor:
 
 
 def frames_to_judge(scenes: list[Scene], each: int = 33, side: int = 352, seed: int = 7_000_001) -> list[Frame]:
-    """Views and pattern of rendered frames of every pattern."""
+    """Views and pattern of rendered frames, `each` of every pattern drawn; none that lies between two patterns."""
     g = torch.Generator().manual_seed(seed)
     storms, frames = bank(g, 60), []
     for pattern in PATTERNS:
         for k in range(each):
-            clip = render(g, scenes[k % len(scenes)], storms, pattern, frames=1, side=side)
+            clip, _, name, _ = plain(g, scenes[k % len(scenes)], storms, pattern, side)
             y, uv = compress(g, *(_bytes(plane) for plane in (clip.rainy_y, clip.rainy_uv)))
-            frames.append((views(y[0], uv[0]), PATTERNS.index(told(g, clip, streaks(clip))[0])))
+            frames.append((views(y[0], uv[0]), PATTERNS.index(name)))
     return frames
 
 
 def accuracy(model: nn.Module, frames: list[Frame]) -> dict[str, float]:
-    """Share of the frames whose pattern is named rightly, in all and for each pattern."""
+    """Share of the frames whose pattern is named rightly, in all and for each pattern. model: in evaluation mode."""
     if not frames:
         return {}
-    model.eval()
     with torch.no_grad():
         perceive = Perceiver(model, pattern_embeddings(model))
         right = [(p, routed(perceive(torch.from_numpy(v)).tolist()) == PATTERNS[p]) for v, p in frames]
-    model.train()
     rows = {name: [hit for p, hit in right if p == k] for k, name in enumerate(PATTERNS)}
     shares = {name: round(sum(row) / len(row), 3) for name, row in rows.items()}
     return {"right": round(sum(hit for _, hit in right) / len(right), 3), **shares}
