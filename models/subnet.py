@@ -123,7 +123,7 @@ class Mirrored(nn.Module):
 
 
 class PlaneNet(nn.Module):
-    """DerainNet on integer planes, the graph that is exported: scaling and rounding inside, the last sum in integers."""
+    """DerainNet on integer planes, the graph that is exported: scaling and rounding inside, the last sum of whole numbers in float32."""
 
     def __init__(self, net: DerainNet | Mirrored) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class PlaneNet(nn.Module):
         Returns clean y and uv like the inputs, and the mask, (N, 1, H, W) uint8 in 0..255, rounded up so that 0 means untouched.
         H, W: multiples of MULTIPLE.
         """
-        luma, chroma, others = (plane.to(torch.int32) for plane in (y, uv, near))
+        luma, chroma, others = (plane.float() for plane in (y, uv, near))
         scale = 1 / peak
         found = self.net(luma * scale, chroma * scale, (others - luma) * scale)
         clean = (_add(luma, found.y, peak).to(y.dtype), _add(chroma, found.uv, peak).to(uv.dtype))
@@ -143,6 +143,5 @@ class PlaneNet(nn.Module):
 
 
 def _add(plane: Tensor, change: Tensor, peak: Tensor) -> Tensor:
-    """Integer plane plus a float change in units of peak, kept in 0..peak."""
-    moved = plane + (change * peak).round().to(torch.int32)
-    return torch.minimum(moved.clamp(min=0), peak.to(torch.int32))
+    """Whole numbers in float32 plus a change in units of peak, rounded, kept in 0..peak: exact, as integers are up to 24 bits."""
+    return torch.minimum((plane + (change * peak).round()).clamp(min=0), peak)
