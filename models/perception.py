@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,18 @@ def awaken(model: Any) -> None:
             nn.init.constant_(weight, math.log(25))
 
 
+@lru_cache(maxsize=2)
+def tokenizer(name: str = SMALL) -> Any:
+    """open_clip's tokenizer of a model; kept, since it takes longer to build than a step of training."""
+    return open_clip.get_tokenizer(name)
+
+
 def pattern_embeddings(model: nn.Module, name: str = SMALL) -> Tensor:
     """One normalised text embedding per pattern: the mean over its prompts, (4, D)."""
-    tokenizer = open_clip.get_tokenizer(name)
+    words_of = tokenizer(name)
     rows = []
     for pattern in PATTERNS:
-        words = model.encode_text(tokenizer(list(PROMPTS[pattern])), normalize=True)  # type: ignore[operator]
+        words = model.encode_text(words_of(list(PROMPTS[pattern])), normalize=True)  # type: ignore[operator]
         rows.append(functional.normalize(words.mean(0), dim=-1))
     return torch.stack(rows)
 

@@ -17,6 +17,9 @@ STILL = "still"
 NETWORKS = (*RAINY, STILL)
 """All sub-networks."""
 
+SECOND = "second"
+"""Weights of the second half of STILL's network: it looks at the frame again, with the first half's answer for neighbours."""
+
 
 def routed(scores: Sequence[float]) -> str:
     """The pattern that perception's scores, one for each of PATTERNS with sum 1, route to.

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .spec import SPECS, STILL
-from .subnet import DerainNet, Mirrored
+from .spec import SECOND, SPECS, STILL
+from .subnet import DerainNet, Mirrored, Second
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the weights that ship lie."""
@@ -36,12 +36,17 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored:
-    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL is asked twice."""
-    state, facts = load(folder / f"{size}_{pattern}.safetensors")
+    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL has two halves, asked twice."""
+    net = half(pattern, size, folder)
+    return Mirrored(Second(net, half(SECOND, size, folder))) if pattern == STILL else net
+
+
+def half(name: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet:
+    """The network in one file of weights; for STILL and SECOND one half of what derains stills."""
+    state, facts = load(folder / f"{size}_{name}.safetensors")
     net = DerainNet(replace(SPECS[size], attention=facts.get("attention", SPECS[size].attention)))
     net.load_state_dict(state)
-    net.eval().requires_grad_(False)
-    return Mirrored(net) if pattern == STILL else net
+    return net.eval().requires_grad_(False)
 
 
 def stamp(command: str, commit: str, **facts: object) -> dict[str, str]:

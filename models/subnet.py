@@ -107,10 +107,24 @@ class DerainNet(nn.Module):
         self.head.bias = nn.Parameter(bias)
 
 
-class Mirrored(nn.Module):
-    """A sub-network asked twice, about the frame and about its mirror image, and averaged: for stills, where quality is worth the time."""
+class Second(nn.Module):
+    """A frame without neighbours, derained twice: the second network has the first one's answer for neighbours, as if rain had paused."""
 
-    def __init__(self, net: DerainNet) -> None:
+    def __init__(self, first: DerainNet, second: DerainNet) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, y: Tensor, uv: Tensor, near: Tensor) -> Derained:
+        """As of DerainNet."""
+        answer = self.first(y, uv, near).y
+        paused = (y + answer).clamp(0, 1) - y
+        return self.second(y, uv, paused.expand(-1, NEIGHBOURS, -1, -1))  # type: ignore[no-any-return]
+
+
+class Mirrored(nn.Module):
+    """Networks asked twice, about the frame and about its mirror image, and averaged: for stills, where quality is worth the time."""
+
+    def __init__(self, net: Second) -> None:
         super().__init__()
         self.net = net
 

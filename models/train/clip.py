@@ -13,7 +13,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import open_clip
 import torch
 from numpy.typing import NDArray
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings
+from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings, tokenizer
 from ..perception import clip as trained
 from ..spec import PATTERNS, routed
 from ..store import save, stamp
@@ -205,7 +204,7 @@ def embed(visual: Any, stages: tuple[Tensor, Tensor]) -> Tensor:
     return found.float()
 
 
-def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tensor, tokenizer: open_clip.SimpleTokenizer) -> Tensor:
+def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tensor) -> Tensor:
     """Contrast of embeddings with captions, equal captions counted as matches, plus cross-entropy of the routed patterns.
 
     All in float32: patterns' embeddings lie closer to each other than bfloat16 resolves.
@@ -213,7 +212,7 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
     unique = sorted(set(captions))
     owner = torch.tensor([unique.index(caption) for caption in captions])
     image = functional.normalize(image, dim=-1)
-    text = model.encode_text(tokenizer(unique), normalize=True)
+    text = model.encode_text(tokenizer()(unique), normalize=True)
     scale = model.logit_scale.exp().clamp(20, 60)
     logits = scale * image @ text.T  # (N, unique)
     same = functional.one_hot(owner, len(unique)).float()
@@ -230,7 +229,7 @@ class Training:
         """start: weights to begin from, whose first stages know rain: all learn from the first step on, at half the rate."""
         torch.manual_seed(seed)
         model = trained(SMALL, str(start)) if start else blank()
-        self.model, self.tokenizer = model.train().to(memory_format=torch.channels_last), open_clip.get_tokenizer(SMALL)
+        self.model = model.train().to(memory_format=torch.channels_last)
         if not start:
             awaken(self.model)
         self.rate, self.drawing, self.matching = (RATE / 2, 0.0, 0.0) if start else (RATE, DRAWING, MATCHING)
@@ -265,7 +264,7 @@ class Training:
             found = embed(self.model.visual, stages) if self.progress >= self.drawing else None
         loss = self.drawer(stages, masks)
         if found is not None:
-            loss = loss + contrast(self.model, found, captions, torch.tensor(patterns), self.tokenizer)
+            loss = loss + contrast(self.model, found, captions, torch.tensor(patterns))
             loss = loss + self.gauge(found, torch.from_numpy(np.stack(measured)))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
