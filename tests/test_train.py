@@ -42,6 +42,29 @@ def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: 
     assert (spec.name, spec.attention) == ("fast", "plain")
 
 
+def test_an_ablation_is_equal_in_all_but_one_thing_and_repeats_nothing(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+
+    def ablation(steps: int) -> tuple[int, dict[str, list[str]]]:
+        sizes = ["--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu", "--samples", "4", "--steps", str(steps)]
+        code = main(["ablation", str(footage), "--val", str(footage), "--runs", str(runs), *sizes])
+        lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        return code, {line[0]: line[1:-1] for line in lines[1:]}  # all but the time
+
+    code, first = ablation(2)
+    assert code == 0 and list(first) == ["dls, masked", "l1, masked", "l2, masked", "charbonnier, masked", "dls, plain", "dls, none"]
+    kept = runs / "ablation"
+    (kept / "fast_dls_masked_1.json").unlink()
+    (kept / "fast_l2_masked_1.json").write_text(json.dumps({"figures": {"clear": 1, "light": 2, "heavy": 3, "downpour": 7}}))
+    _, second = ablation(2)
+    assert second["l2, masked"][:4] == ["2.00", "3.00", "7.00", "4.00"]
+    logs = {path.stem: [json.loads(line)["loss"] for line in path.read_text().splitlines()] for path in kept.glob("*.jsonl")}
+    once, repeated = logs["fast_dls_masked_1"]
+    assert once == repeated and len(logs["fast_l2_masked_1"]) == 1
+    assert len({log[0] for name, log in logs.items() if "masked" in name}) == 4
+    assert ablation(3)[0] == 2
+
+
 def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generalist", str(tmp_path / "nowhere")]) == 2
     error = capsys.readouterr().err

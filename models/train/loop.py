@@ -1,4 +1,4 @@
-"""The training loop of the sub-networks: resumable, budgeted in minutes, logged to a file."""
+"""The training loop of the sub-networks: resumable, budgeted in minutes or in steps, logged to a file."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ that must guess it dims dry scenes."""
 class Recipe:
     """One training run of one sub-network.
 
-    name: of the weights file, SIZE_PATTERN; minutes: of training, data included; start: weights to begin from.
-    still: it sees frames without neighbours. loss: one of LOSSES; attention: one of ATTENTIONS.
+    name: of the weights file, SIZE_PATTERN; minutes: of training, data included; steps: if given, the budget in the place of minutes.
+    start: weights to begin from. still: it sees frames without neighbours. loss: one of LOSSES; attention: one of ATTENTIONS.
     """
 
     name: str
@@ -54,11 +54,17 @@ class Recipe:
     still: bool = False
     loss: str = "dls"
     attention: str = "masked"
+    steps: int = 0
 
     @property
     def pattern(self) -> str:
         """What the network is for: a pattern, or `generalist`."""
         return self.name.removeprefix(f"{self.size}_")
+
+    @property
+    def budget(self) -> float:
+        """What the run may spend: steps, or else seconds."""
+        return self.steps or 60 * self.minutes
 
 
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
@@ -89,9 +95,14 @@ class Training:
         self.step, self.seconds = 0, 0.0
 
     @property
+    def spent(self) -> float:
+        """Of the recipe's budget, in its unit."""
+        return self.step if self.recipe.steps else self.seconds
+
+    @property
     def progress(self) -> float:
-        """Share of the time that is spent, 0..1."""
-        return min(1.0, self.seconds / (60 * self.recipe.minutes))
+        """Share of the budget that is spent, 0..1."""
+        return min(1.0, self.spent / self.recipe.budget)
 
     def learn(self, planes: tuple[Tensor, ...]) -> float:
         """One step on a batch of the pool; returns the loss."""
@@ -163,7 +174,7 @@ class Place:
 
 
 def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
-    """Trains to the end of the recipe's time, or goes on where its checkpoint stopped; returns the weights file."""
+    """Trains to the end of the recipe's budget, or goes on where its checkpoint stopped; returns the weights file."""
     training, made_by = Training(recipe, place.device), commit()
     checkpoint, log = place.runs / f"{recipe.name}.pt", place.runs / f"{recipe.name}.jsonl"
     place.runs.mkdir(parents=True, exist_ok=True)
@@ -171,18 +182,19 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
         training.resume(checkpoint)
     seed = recipe.seed + training.step
     with Feed(place.source(recipe), seed, place.workers) as feed, log.open("a", buffering=1) as lines:
-        _spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
+        spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
     facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
     target = place.weights / f"{recipe.name}.safetensors"
-    facts |= {"attention": recipe.attention, "loss": recipe.loss, "minutes": recipe.minutes, "steps": training.step}
+    facts |= {"attention": recipe.attention, "loss": recipe.loss, "minutes": round(training.seconds / 60, 2), "steps": training.step}
     save(target, training.mean.state_dict(), stamp(command(), made_by, **facts))
     return target
 
 
-def _spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path, write: Callable[[str], object]) -> None:
-    """Steps until the time is spent; a checkpoint, a judgement and a line of the log every two minutes."""
+def spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path, write: Callable[[str], object]) -> None:
+    """Steps until the budget is spent; a checkpoint, a judgement and a line of the log every two minutes."""
     recipe, waited, marked, since = training.recipe, 0.0, training.step, time.monotonic()
-    bar = tqdm(total=round(60 * recipe.minutes), initial=round(training.seconds), unit="s", desc=recipe.name, mininterval=5)
+    unit = "step" if recipe.steps else "s"
+    bar = tqdm(total=round(recipe.budget), initial=round(training.spent), unit=unit, desc=recipe.name, mininterval=5)
     saved = training.seconds
     while training.progress < 1:
         started = time.monotonic()
@@ -190,7 +202,7 @@ def _spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path
         waited += time.monotonic() - started
         loss = training.learn(planes)
         training.seconds += time.monotonic() - started
-        bar.update(round(training.seconds) - bar.n)
+        bar.update(round(training.spent) - bar.n)
         if training.seconds - saved > 120 or training.progress >= 1:
             saved = training.seconds
             elapsed, steps = time.monotonic() - since, training.step - marked
