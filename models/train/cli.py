@@ -13,7 +13,7 @@ from ..losses import LOSSES
 from ..perception import SMALL, perceiver
 from ..spec import ATTENTIONS, NETWORKS, RAINY, SPECS, STILL
 from ..store import WEIGHTS
-from . import ablation, clip, paired
+from . import ablation, clip, paired, ranks
 from .footage import load
 from .judge import Judge
 from .loop import Place, Recipe, run, specialist
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--attention", choices=ATTENTIONS, default="masked", help="of the sub-networks, for ablations (default: %(default)s)")
     top.add_argument("--samples", type=int, default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
     top.add_argument("--seeds", type=int, default=1, help="of ablation: times that each variant is trained (default: %(default)s)")
-    top.add_argument("--batch", type=int, default=16)
+    top.add_argument("--batch", type=int, default=16, help="crops in a step, of each process of torchrun (default: %(default)s)")
     top.add_argument("--seed", type=int, default=1)
     top.add_argument("--threads", type=int, default=0, help="of the training step (default: PyTorch's choice)")
     top.add_argument("--workers", type=int, default=1, help="processes that render rain")
@@ -58,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        _run(options)
+        with ranks.joined(options.device) as options.device:
+            _run(options)
     except (OSError, ValueError) as error:
         print(f"derain-train: {error}", file=sys.stderr)
         return 2
@@ -69,7 +70,7 @@ def _run(options: argparse.Namespace) -> None:
     _check(options)
     if options.what == "preview":
         return sheet(load(options.folders), options.out, options.seed)
-    val = load(options.val) if options.val else []
+    val = load(options.val) if options.val and ranks.rank() == 0 else []
     shelves = _shelves(options) if options.pairs else None
     recipes = _recipes(options, shelves)
     place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves)
@@ -90,6 +91,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError("give folders of clean clips and stills, or --pairs ROOT: derain-train generalist FOLDER")
     if options.start and options.what not in ("clip", "generalist"):
         raise ValueError(f"--start {options.start}: clip and generalist begin from weights; {options.what} has its own beginning")
+    if ranks.count() > 1 and options.what not in ("generalist", "specialist"):
+        raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
     if options.what == "ablation" and not (options.steps > 0 and options.val):
         raise ValueError("ablation: all its runs take as many steps and are judged; give --steps N and --val FOLDER")
     if options.pairs and STILL in (options.pattern or ()):

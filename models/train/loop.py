@@ -21,6 +21,7 @@ from ..losses import mask_loss, picture_loss
 from ..spec import RAINY, SPECS, STILL
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
+from . import ranks
 from .data import Pool, Sample, make, make_still
 from .feed import Feed, Rendered
 from .judge import Judge
@@ -30,6 +31,9 @@ from .precision import autocast
 SHARES = {"clear": 0.12, "light": 0.38, "heavy": 0.5}
 """How often the generalist sees each pattern. No downpour: whether a veil is to be lifted is what routing tells, and one network
 that must guess it dims dry scenes."""
+
+APART = 1_000_003
+"""Between the seeds of two ranks."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Training:
         return min(1.0, self.spent / self.recipe.budget)
 
     def learn(self, planes: tuple[Tensor, ...]) -> float:
-        """One step on a batch of the pool; returns the loss."""
+        """One step on a batch of the pool; returns the loss. Ranks that took the same steps have the same weights."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate * min(1.0, (self.step + 1) / 300) * (1 - self.progress) ** 0.9
         y, uv, near, clean_y, clean_uv, mask = (plane.to(self.device, non_blocking=True) for plane in planes[:6])
@@ -113,12 +117,19 @@ class Training:
             found = self.net(y, uv, near)
         loss = self._loss(found, y, uv, clean_y, clean_uv, mask)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._agree()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 0.3)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self._follow()
         return float(loss.detach())
+
+    def _agree(self) -> None:
+        """Averages the gradients and the running errors of all ranks."""
+        ranks.average([weight.grad for weight in self.net.parameters() if weight.grad is not None])
+        for schedule in (self.luma, self.chroma):
+            schedule.resume(ranks.agreed(schedule.state()))
 
     def _loss(self, found: Derained, y: Tensor, uv: Tensor, clean_y: Tensor, clean_uv: Tensor, mask: Tensor) -> Tensor:
         weight = 1 + 4 * mask
@@ -174,19 +185,24 @@ class Place:
 
 
 def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
-    """Trains to the end of the recipe's budget, or goes on where its checkpoint stopped; returns the weights file."""
+    """Trains to the end of the recipe's budget, or goes on where its checkpoint stopped; returns the weights file.
+
+    Of several ranks, each runs this; the first alone needs a judge, and writes.
+    """
     training, made_by = Training(recipe, place.device), commit()
     checkpoint, log = place.runs / f"{recipe.name}.pt", place.runs / f"{recipe.name}.jsonl"
     place.runs.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
         training.resume(checkpoint)
-    seed = recipe.seed + training.step
+    seed = recipe.seed + training.step + APART * ranks.rank()
     with Feed(place.source(recipe), seed, place.workers) as feed, log.open("a", buffering=1) as lines:
         spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
-    facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
     target = place.weights / f"{recipe.name}.safetensors"
-    facts |= {"attention": recipe.attention, "loss": recipe.loss, "minutes": round(training.seconds / 60, 2), "steps": training.step}
-    save(target, training.mean.state_dict(), stamp(command(), made_by, **facts))
+    if ranks.rank() == 0:
+        facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
+        facts |= {"attention": recipe.attention, "loss": recipe.loss, "minutes": round(training.seconds / 60, 2), "steps": training.step}
+        save(target, training.mean.state_dict(), stamp(command(), made_by, ranks=ranks.count(), **facts))
+    ranks.told(0)  # the next run may begin from this file
     return target
 
 
@@ -194,28 +210,28 @@ def spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path,
     """Steps until the budget is spent; a checkpoint, a judgement and a line of the log every two minutes."""
     recipe, waited, marked, since = training.recipe, 0.0, training.step, time.monotonic()
     unit = "step" if recipe.steps else "s"
-    bar = tqdm(total=round(recipe.budget), initial=round(training.spent), unit=unit, desc=recipe.name, mininterval=5)
+    bar = tqdm(total=round(recipe.budget), initial=round(training.spent), unit=unit, desc=recipe.name, mininterval=5, disable=ranks.rank() > 0)
     saved = training.seconds
     while training.progress < 1:
         started = time.monotonic()
         planes = pool.batch(recipe.batch, recipe.side)
         waited += time.monotonic() - started
         loss = training.learn(planes)
-        training.seconds += time.monotonic() - started
+        training.seconds = ranks.told(training.seconds + time.monotonic() - started)
         bar.update(round(training.spent) - bar.n)
         if training.seconds - saved > 120 or training.progress >= 1:
-            saved = training.seconds
-            elapsed, steps = time.monotonic() - since, training.step - marked
-            line = {
-                "step": training.step, "minutes": round(training.seconds / 60, 2), "loss": round(loss, 5),
-                "megapixels_per_second": round(steps * recipe.batch * recipe.side**2 / elapsed / 1e6, 3),
-                "waiting": round(waited / elapsed, 4), "rendered": pool.made, "exponent": round(training.luma.exponent, 3),
-                **(judge.figures(training.mean) if judge else {}),
-            }  # fmt: skip
-            bar.write(json.dumps(line))
-            write(json.dumps(line) + "\n")
-            _keep(training, checkpoint)
-            waited, marked, since = 0.0, training.step, time.monotonic()
+            if ranks.rank() == 0:
+                elapsed, steps = time.monotonic() - since, (training.step - marked) * ranks.count()
+                line = {
+                    "step": training.step, "minutes": round(training.seconds / 60, 2), "loss": round(loss, 5),
+                    "megapixels_per_second": round(steps * recipe.batch * recipe.side**2 / elapsed / 1e6, 3),
+                    "waiting": round(waited / elapsed, 4), "rendered": pool.made, "exponent": round(training.luma.exponent, 3),
+                    **(judge.figures(training.mean) if judge else {}),
+                }  # fmt: skip
+                bar.write(json.dumps(line))
+                write(json.dumps(line) + "\n")
+                _keep(training, checkpoint)
+            saved, waited, marked, since = training.seconds, 0.0, training.step, time.monotonic()
     bar.close()
 
 
