@@ -1,5 +1,6 @@
 import json
 import sys
+from functools import partialmethod
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from derain_video.models.store import load, subnet
+from derain_video.models.train import loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.clip import barred
 from derain_video.models.train.footage import Scene, cut
@@ -112,3 +114,24 @@ def test_a_scene_smaller_than_the_window_fills_it(frames: int) -> None:
     y, uv = cut(torch.Generator().manual_seed(0), scene, frames, 160)
     assert y.shape == (frames, 160, 160) and uv.shape == (frames, 2, 80, 80)
     assert bool(((y * 255).round() == 90).all())
+
+
+def test_a_compiled_step_is_the_same_step_under_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = partialmethod(torch.nn.Module.compile, backend="aot_eager", fullgraph=True)  # the inductor would take a minute
+    monkeypatch.setattr(loop.DerainNet, "compile", traced)
+    g = torch.Generator().manual_seed(0)
+    planes = tuple(torch.rand(2, channels, side, side, generator=g) for channels, side in ((1, 64), (2, 32), (4, 64), (1, 64), (2, 32), (1, 64)))
+    plain, compiled = (loop.Training(loop.Recipe("fast_generalist", 1, steps=9), "cpu", how) for how in (False, True))
+    losses = [[training.learn(planes) for _ in range(2)] for training in (plain, compiled)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    for name, value in plain.mean.state_dict().items():
+        assert torch.allclose(value, compiled.mean.state_dict()[name], atol=1e-3), name
+    assert compiled.net.state_dict().keys() == plain.net.state_dict().keys()
+    assert (compiled.net._compiled_call_impl is None, plain.net._compiled_call_impl is None) == (False, True)
+
+
+def test_a_missing_compiler_is_one_line(footage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("CXX", "no-compiler")
+    assert main(["generalist", str(footage), "--compile"]) == 2
+    error = capsys.readouterr().err
+    assert "no-compiler" in error and error.count("\n") == 1

@@ -102,7 +102,7 @@ def _row(trial: Recipe, place: Place) -> Row:
 
 def _train(trial: Recipe, place: Place, samples: list[Sample], judge: Judge) -> None:
     """One run to its end, from its checkpoint if there is one."""
-    result, training, pool = _result(trial, place), Training(trial, place.device), _pool(trial, samples)
+    result, training, pool = _result(trial, place), Training(trial, place.device, place.compiled), _pool(trial, samples)
     checkpoint = result.with_suffix(".pt")
     if checkpoint.exists():
         training.resume(checkpoint)
@@ -118,7 +118,7 @@ def _train(trial: Recipe, place: Place, samples: list[Sample], judge: Judge) -> 
 def _paces(kinds: list[Recipe], place: Place, samples: list[Sample]) -> list[float]:
     """Seconds of a step of each kind, the median of ROUNDS."""
     planes = _pool(kinds[0], samples).batch(kinds[0].batch, kinds[0].side)
-    trainings = [Training(kind, place.device) for kind in kinds]
+    trainings = [Training(kind, place.device, place.compiled) for kind in kinds]
     for training in trainings:
         training.learn(planes)
     rounds = [[_seconds(training, planes) for training in trainings] for _ in range(ROUNDS)]

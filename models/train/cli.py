@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--threads", type=int, default=0, help="of the training step (default: PyTorch's choice)")
     top.add_argument("--workers", type=int, default=1, help="processes that render rain")
     top.add_argument("--storms", type=int, default=240, help="kinds of rain that each of them renders first (default: %(default)s)")
+    top.add_argument("--compile", action="store_true", help="the sub-networks' step by torch.compile: a minute at the start; for GPUs")
     top.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return top
 
@@ -73,7 +76,7 @@ def _run(options: argparse.Namespace) -> None:
     val = load(options.val) if options.val and ranks.rank() == 0 else []
     shelves = _shelves(options) if options.pairs else None
     recipes = _recipes(options, shelves)
-    place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves)
+    place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves, options.compile)
     if options.what in ("clip", "all"):
         clip.train(place, val, options.minutes, options.start, seed=options.seed)
     if options.what == "ablation":
@@ -91,6 +94,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError("give folders of clean clips and stills, or --pairs ROOT: derain-train generalist FOLDER")
     if options.start and options.what not in ("clip", "generalist"):
         raise ValueError(f"--start {options.start}: clip and generalist begin from weights; {options.what} has its own beginning")
+    if options.compile and not shutil.which(compiler := os.environ.get("CXX", "g++")):
+        raise FileNotFoundError(f"--compile: {compiler} is not there, and torch.compile needs it; install g++, or train without --compile")
     if ranks.count() > 1 and options.what not in ("generalist", "specialist"):
         raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
     if options.what == "ablation" and not (options.steps > 0 and options.val):

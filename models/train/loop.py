@@ -86,7 +86,7 @@ def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int)
 class Training:
     """State of one run: network, its running average, optimiser, loss schedules and the clock."""
 
-    def __init__(self, recipe: Recipe, device: str) -> None:
+    def __init__(self, recipe: Recipe, device: str, compiled: bool = False) -> None:
         self.recipe, self.device = recipe, torch.device(device)
         torch.manual_seed(recipe.seed)
         spec = replace(SPECS[recipe.size], attention=recipe.attention)
@@ -97,6 +97,8 @@ class Training:
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98))
         self.luma, self.chroma = (picture_loss(recipe.loss, settled=bool(recipe.start)) for _ in range(2))
         self.step, self.seconds = 0, 0.0
+        if compiled:
+            self.net.compile()  # in place, after it was copied: names stay, and the average is judged as it is
 
     @property
     def spent(self) -> float:
@@ -168,6 +170,7 @@ class Place:
     """Where a run works. folders: of clean footage; weights: folder for the result; runs: folder for checkpoints and logs.
 
     device: of torch; workers: processes that render, `storms` kinds of rain each. shelves: pairs that take the place of rendered rain.
+    compiled: the network runs by torch.compile.
     """
 
     folders: list[Path]
@@ -177,6 +180,7 @@ class Place:
     workers: int = 1
     storms: int = 240
     shelves: Shelves | None = None
+    compiled: bool = False
 
     def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
         """What a recipe learns from: samples without end, of a seed."""
@@ -189,7 +193,7 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
 
     Of several ranks, each runs this; the first alone needs a judge, and writes.
     """
-    training, made_by = Training(recipe, place.device), commit()
+    training, made_by = Training(recipe, place.device, place.compiled), commit()
     checkpoint, log = place.runs / f"{recipe.name}.pt", place.runs / f"{recipe.name}.jsonl"
     place.runs.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
