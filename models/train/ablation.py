@@ -59,10 +59,11 @@ def run(ships: Recipe, place: Place, val: list[Scene], count: int, seeds: int = 
     """
     place = replace(place, runs=place.runs / "ablation")
     place.runs.mkdir(parents=True, exist_ok=True)
-    samples = _samples(ships, place, count, f"{[folder.name for folder in place.folders]}, {len(val)} to judge by, {ships.steps} x {ships.batch}")
+    settings = f"{ships}, {[folder.resolve() for folder in place.folders]}, {place.storms}, {count}, {[scene.name for scene in val]}"
+    samples = _samples(ships, place, count, settings)
     kinds = variants(ships)
     trials = [[replace(kind, seed=ships.seed + k) for k in range(seeds)] for kind in kinds]
-    todo = [trial for row in trials for trial in row if not _result(trial, place).exists()]
+    todo = [row[k] for k in range(seeds) for row in trials if not _result(row[k], place).exists()]
     if todo:
         judge = Judge(val, each=len(val))
         for trial in todo:
@@ -72,7 +73,7 @@ def run(ships: Recipe, place: Place, val: list[Scene], count: int, seeds: int = 
 
 def _samples(ships: Recipe, place: Place, count: int, settings: str) -> list[Sample]:
     """The samples of this ablation: rendered, or taken from its folder."""
-    path, settings = place.runs / "samples.safetensors", f"{count} samples of {settings}, size {ships.size}, seed {ships.seed}"
+    path = place.runs / "samples.safetensors"
     if not path.exists():
         with Feed(place.source(ships), ships.seed, place.workers) as feed:
             made = [feed.get() for _ in tqdm(range(count), unit="sample", desc="rendering", mininterval=5)]
@@ -80,7 +81,7 @@ def _samples(ships: Recipe, place: Place, count: int, settings: str) -> list[Sam
         save(path, stacks, {"settings": settings, "commit": commit()})
     stacks, facts = load(path)
     if facts["settings"] != settings:
-        raise ValueError(f"{path.parent}: holds an ablation with other settings ({facts['settings']}); give another folder by --runs")
+        raise ValueError(f"{path.parent}: holds an ablation with other settings or footage; delete it, or give another folder by --runs")
     patterns = stacks.pop("pattern").tolist()
     return [Sample(**{name: stack[k] for name, stack in stacks.items()}, pattern=pattern) for k, pattern in enumerate(patterns)]
 
@@ -111,7 +112,9 @@ def _train(trial: Recipe, place: Place, samples: list[Sample], judge: Judge) -> 
     with result.with_suffix(".jsonl").open("a", buffering=1) as log:
         spend(training, pool, None, checkpoint, log.write)
     figures = judge.figures(training.mean)
-    result.write_text(json.dumps({"figures": figures, "steps": training.step, "seconds": round(training.seconds), "commit": commit()}))
+    draft = result.with_suffix(".tmp")
+    draft.write_text(json.dumps({"figures": figures, "steps": training.step, "seconds": round(training.seconds), "commit": commit()}))
+    draft.replace(result)
     checkpoint.unlink(missing_ok=True)
 
 
