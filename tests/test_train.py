@@ -73,6 +73,14 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "nowhere: no such folder" in error and error.count("\n") == 1
 
 
+def test_an_ablation_needs_steps_to_count_and_frames_to_judge_by(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablation", str(footage), "--steps", "5"]) == main(["ablation", str(footage), "--val", str(footage)]) == 2
+    assert capsys.readouterr().err.count("give --steps N and --val FOLDER\n") == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["ablation", str(footage), "--val", str(footage), "--steps", "0"])
+    assert "--steps: 0: give a whole number" in capsys.readouterr().err
+
+
 def test_specialists_have_their_own_beginning(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["specialist", str(footage), "--start", "mine.safetensors"]) == 2
     error = capsys.readouterr().err

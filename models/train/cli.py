@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--minutes", type=float, default=60, help="training time of the CLIP and of the generalist; a specialist takes a third (default: %(default)s)"
     )
-    top.add_argument("--steps", type=int, default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
+    top.add_argument("--steps", type=_count, default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
     top.add_argument("--pattern", choices=NETWORKS, action="append", help="specialists to train (default: each)")
     top.add_argument("--start", type=Path, metavar="FILE", help="with clip and generalist: weights to begin from, those that ship say")
@@ -43,9 +43,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--out", type=Path, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
     top.add_argument("--loss", choices=LOSSES, default="dls", help="of the sub-networks' pictures, for ablations (default: %(default)s)")
     top.add_argument("--attention", choices=ATTENTIONS, default="masked", help="of the sub-networks, for ablations (default: %(default)s)")
-    top.add_argument("--samples", type=int, default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
-    top.add_argument("--seeds", type=int, default=1, help="of ablation: times that each variant is trained (default: %(default)s)")
-    top.add_argument("--batch", type=int, default=16, help="crops in a step, of each process of torchrun (default: %(default)s)")
+    top.add_argument("--samples", type=_count, default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
+    top.add_argument("--seeds", type=_count, default=1, help="of ablation: times that each variant is trained (default: %(default)s)")
+    top.add_argument("--batch", type=_count, default=16, help="crops in a step, of each process of torchrun (default: %(default)s)")
     top.add_argument("--seed", type=int, default=1)
     top.add_argument("--threads", type=int, default=0, help="of the training step (default: PyTorch's choice)")
     top.add_argument("--workers", type=int, default=1, help="processes that render rain")
@@ -53,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--compile", action="store_true", help="the sub-networks' step by torch.compile: a minute at the start; for GPUs")
     top.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return top
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number of 1 or more")
+    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,7 +104,7 @@ def _check(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"--compile: {compiler} is not there, and torch.compile needs it; install g++, or train without --compile")
     if ranks.count() > 1 and options.what not in ("generalist", "specialist"):
         raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
-    if options.what == "ablation" and not (options.steps > 0 and options.val):
+    if options.what == "ablation" and not (options.steps and options.val):
         raise ValueError("ablation: all its runs take as many steps and are judged; give --steps N and --val FOLDER")
     if options.pairs and STILL in (options.pattern or ()):
         raise ValueError(f"--pattern {STILL}: pairs train specialists of rain; of stills one is trained on rendered rain")
