@@ -1,5 +1,6 @@
 import json
 import sys
+from functools import partialmethod
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from derain_video.models.store import load, subnet
+from derain_video.models.train import loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.clip import barred
 from derain_video.models.train.footage import Scene, cut
@@ -42,10 +44,41 @@ def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: 
     assert (spec.name, spec.attention) == ("fast", "plain")
 
 
+def test_an_ablation_is_equal_in_all_but_one_thing_and_repeats_nothing(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+
+    def ablation(steps: int) -> tuple[int, dict[str, list[str]]]:
+        sizes = ["--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu", "--samples", "4", "--steps", str(steps)]
+        code = main(["ablation", str(footage), "--val", str(footage), "--runs", str(runs), *sizes])
+        lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        return code, {line[0]: line[1:-1] for line in lines[1:]}  # all but the time
+
+    code, first = ablation(2)
+    assert code == 0 and list(first) == ["dls, masked", "l1, masked", "l2, masked", "charbonnier, masked", "dls, plain", "dls, none"]
+    kept = runs / "ablation"
+    (kept / "fast_dls_masked_1.json").unlink()
+    (kept / "fast_l2_masked_1.json").write_text(json.dumps({"figures": {"clear": 1, "light": 2, "heavy": 3, "downpour": 7}}))
+    _, second = ablation(2)
+    assert second["l2, masked"][:4] == ["2.00", "3.00", "7.00", "4.00"]
+    logs = {path.stem: [json.loads(line)["loss"] for line in path.read_text().splitlines()] for path in kept.glob("*.jsonl")}
+    once, repeated = logs["fast_dls_masked_1"]
+    assert once == repeated and len(logs["fast_l2_masked_1"]) == 1
+    assert len({log[0] for name, log in logs.items() if "masked" in name}) == 4
+    assert ablation(3)[0] == 2
+
+
 def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generalist", str(tmp_path / "nowhere")]) == 2
     error = capsys.readouterr().err
     assert "nowhere: no such folder" in error and error.count("\n") == 1
+
+
+def test_an_ablation_needs_steps_to_count_and_frames_to_judge_by(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablation", str(footage), "--steps", "5"]) == main(["ablation", str(footage), "--val", str(footage)]) == 2
+    assert capsys.readouterr().err.count("give --steps N and --val FOLDER\n") == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["ablation", str(footage), "--val", str(footage), "--steps", "0"])
+    assert "--steps: 0: give a whole number" in capsys.readouterr().err
 
 
 def test_specialists_have_their_own_beginning(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +122,24 @@ def test_a_scene_smaller_than_the_window_fills_it(frames: int) -> None:
     y, uv = cut(torch.Generator().manual_seed(0), scene, frames, 160)
     assert y.shape == (frames, 160, 160) and uv.shape == (frames, 2, 80, 80)
     assert bool(((y * 255).round() == 90).all())
+
+
+def test_a_compiled_step_is_the_same_step_under_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = partialmethod(torch.nn.Module.compile, backend="aot_eager", fullgraph=True)  # the inductor would take a minute
+    monkeypatch.setattr(loop.DerainNet, "compile", traced)
+    g = torch.Generator().manual_seed(0)
+    planes = tuple(torch.rand(2, channels, side, side, generator=g) for channels, side in ((1, 64), (2, 32), (4, 64), (1, 64), (2, 32), (1, 64)))
+    plain, compiled = (loop.Training(loop.Recipe("fast_generalist", 1, steps=9), "cpu", how) for how in (False, True))
+    losses = [[training.learn(planes) for _ in range(2)] for training in (plain, compiled)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    for name, value in plain.mean.state_dict().items():
+        assert torch.allclose(value, compiled.mean.state_dict()[name], atol=1e-3), name
+    assert compiled.net.state_dict().keys() == plain.net.state_dict().keys()
+    assert (compiled.net._compiled_call_impl is None, plain.net._compiled_call_impl is None) == (False, True)
+
+
+def test_a_missing_compiler_is_one_line(footage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("CXX", "no-compiler")
+    assert main(["generalist", str(footage), "--compile"]) == 2
+    error = capsys.readouterr().err
+    assert "no-compiler" in error and error.count("\n") == 1

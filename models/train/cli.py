@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from ..losses import LOSSES
 from ..perception import SMALL, perceiver
 from ..spec import ATTENTIONS, NETWORKS, RAINY, SPECS, STILL
 from ..store import WEIGHTS
-from . import clip, paired
+from . import ablation, clip, paired, ranks
 from .footage import load
 from .judge import Judge
 from .loop import Place, Recipe, run, specialist
@@ -23,7 +25,7 @@ from .preview import sheet
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     top = argparse.ArgumentParser(prog="derain-train", description="Train the networks of derain-video.")
-    top.add_argument("what", choices=("clip", "generalist", "specialist", "all", "preview"))
+    top.add_argument("what", choices=("clip", "generalist", "specialist", "all", "ablation", "preview"))
     top.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="clean clips and stills, searched with all their sub-folders")
     top.add_argument("--pairs", type=Path, metavar="ROOT", help="paired folders of public sets, in place of clean footage and rendered rain")
     top.add_argument("--clip", default=SMALL, metavar="NAME", help="with --pairs: CLIP of open_clip that routes (default: the one that ships)")
@@ -32,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--minutes", type=float, default=60, help="training time of the CLIP and of the generalist; a specialist takes a third (default: %(default)s)"
     )
+    top.add_argument("--steps", type=_count, default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
     top.add_argument("--pattern", choices=NETWORKS, action="append", help="specialists to train (default: each)")
     top.add_argument("--start", type=Path, metavar="FILE", help="with clip and generalist: weights to begin from, those that ship say")
@@ -40,13 +43,22 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--out", type=Path, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
     top.add_argument("--loss", choices=LOSSES, default="dls", help="of the sub-networks' pictures, for ablations (default: %(default)s)")
     top.add_argument("--attention", choices=ATTENTIONS, default="masked", help="of the sub-networks, for ablations (default: %(default)s)")
-    top.add_argument("--batch", type=int, default=16)
+    top.add_argument("--samples", type=_count, default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
+    top.add_argument("--seeds", type=_count, default=1, help="of ablation: times that each variant is trained (default: %(default)s)")
+    top.add_argument("--batch", type=_count, default=16, help="crops in a step, of each process of torchrun (default: %(default)s)")
     top.add_argument("--seed", type=int, default=1)
     top.add_argument("--threads", type=int, default=0, help="of the training step (default: PyTorch's choice)")
     top.add_argument("--workers", type=int, default=1, help="processes that render rain")
     top.add_argument("--storms", type=int, default=240, help="kinds of rain that each of them renders first (default: %(default)s)")
+    top.add_argument("--compile", action="store_true", help="the sub-networks' step by torch.compile: a minute at the start; for GPUs")
     top.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return top
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number of 1 or more")
+    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        _run(options)
+        with ranks.joined(options.device) as options.device:
+            _run(options)
     except (OSError, ValueError) as error:
         print(f"derain-train: {error}", file=sys.stderr)
         return 2
@@ -66,12 +79,14 @@ def _run(options: argparse.Namespace) -> None:
     _check(options)
     if options.what == "preview":
         return sheet(load(options.folders), options.out, options.seed)
-    val = load(options.val) if options.val else []
+    val = load(options.val) if options.val and ranks.rank() == 0 else []
     shelves = _shelves(options) if options.pairs else None
     recipes = _recipes(options, shelves)
-    place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves)
+    place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves, options.compile)
     if options.what in ("clip", "all"):
         clip.train(place, val, options.minutes, options.start, seed=options.seed)
+    if options.what == "ablation":
+        print(ablation.run(_generalist(options), place, val, options.samples, options.seeds))
     for recipe in recipes:
         run(recipe, place, Judge(val, still=recipe.still) if val else None)
 
@@ -85,6 +100,12 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError("give folders of clean clips and stills, or --pairs ROOT: derain-train generalist FOLDER")
     if options.start and options.what not in ("clip", "generalist"):
         raise ValueError(f"--start {options.start}: clip and generalist begin from weights; {options.what} has its own beginning")
+    if options.compile and not shutil.which(compiler := os.environ.get("CXX", "g++")):
+        raise FileNotFoundError(f"--compile: {compiler} is not there, and torch.compile needs it; install g++, or train without --compile")
+    if ranks.count() > 1 and options.what not in ("generalist", "specialist"):
+        raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
+    if options.what == "ablation" and not (options.steps and options.val):
+        raise ValueError("ablation: all its runs take as many steps and are judged; give --steps N and --val FOLDER")
     if options.pairs and STILL in (options.pattern or ()):
         raise ValueError(f"--pattern {STILL}: pairs train specialists of rain; of stills one is trained on rendered rain")
     if options.pairs and options.what not in ("generalist", "specialist"):
@@ -99,12 +120,17 @@ def _shelves(options: argparse.Namespace) -> paired.Shelves:
 
 
 def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> list[Recipe]:
-    size, minutes, seed, start = options.size, options.minutes, options.seed, options.start
+    size, minutes, seed = options.size, options.minutes, options.seed
     recipes: list[Recipe] = []
     if options.what in ("generalist", "all"):
-        first = Recipe(f"{size}_generalist", minutes, size, start=start, batch=options.batch, seed=seed)
-        recipes.append(replace(first, rate=first.rate / 3) if start else first)
+        recipes.append(_generalist(options))
     if options.what in ("specialist", "all"):
         recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in options.pattern or (RAINY if shelves else NETWORKS)]
-    recipes = [replace(recipe, loss=options.loss, attention=options.attention) for recipe in recipes]
+    recipes = [replace(recipe, loss=options.loss, attention=options.attention, steps=options.steps) for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes
+
+
+def _generalist(options: argparse.Namespace) -> Recipe:
+    size, start = options.size, options.start
+    first = Recipe(f"{size}_generalist", options.minutes, size, start=start, batch=options.batch, seed=options.seed, steps=options.steps)
+    return replace(first, rate=first.rate / 3) if start else first

@@ -1,4 +1,4 @@
-"""The training loop of the sub-networks: resumable, budgeted in minutes, logged to a file."""
+"""The training loop of the sub-networks: resumable, budgeted in minutes or in steps, logged to a file."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ..losses import mask_loss, picture_loss
 from ..spec import RAINY, SPECS, STILL
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
+from . import ranks
 from .data import Pool, Sample, make, make_still
 from .feed import Feed, Rendered
 from .judge import Judge
@@ -31,13 +32,16 @@ SHARES = {"clear": 0.12, "light": 0.38, "heavy": 0.5}
 """How often the generalist sees each pattern. No downpour: whether a veil is to be lifted is what routing tells, and one network
 that must guess it dims dry scenes."""
 
+APART = 1_000_003
+"""Between the seeds of two ranks."""
+
 
 @dataclass(frozen=True)
 class Recipe:
     """One training run of one sub-network.
 
-    name: of the weights file, SIZE_PATTERN; minutes: of training, data included; start: weights to begin from.
-    still: it sees frames without neighbours. loss: one of LOSSES; attention: one of ATTENTIONS.
+    name: of the weights file, SIZE_PATTERN; minutes: of training, data included; steps: if given, the budget in the place of minutes.
+    start: weights to begin from. still: it sees frames without neighbours. loss: one of LOSSES; attention: one of ATTENTIONS.
     """
 
     name: str
@@ -54,11 +58,17 @@ class Recipe:
     still: bool = False
     loss: str = "dls"
     attention: str = "masked"
+    steps: int = 0
 
     @property
     def pattern(self) -> str:
         """What the network is for: a pattern, or `generalist`."""
         return self.name.removeprefix(f"{self.size}_")
+
+    @property
+    def budget(self) -> float:
+        """What the run may spend: steps, or else seconds."""
+        return self.steps or 60 * self.minutes
 
 
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
@@ -76,7 +86,7 @@ def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int)
 class Training:
     """State of one run: network, its running average, optimiser, loss schedules and the clock."""
 
-    def __init__(self, recipe: Recipe, device: str) -> None:
+    def __init__(self, recipe: Recipe, device: str, compiled: bool = False) -> None:
         self.recipe, self.device = recipe, torch.device(device)
         torch.manual_seed(recipe.seed)
         spec = replace(SPECS[recipe.size], attention=recipe.attention)
@@ -87,14 +97,21 @@ class Training:
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98))
         self.luma, self.chroma = (picture_loss(recipe.loss, settled=bool(recipe.start)) for _ in range(2))
         self.step, self.seconds = 0, 0.0
+        if compiled:
+            self.net.compile()  # in place, after it was copied: names stay, and the average is judged as it is
+
+    @property
+    def spent(self) -> float:
+        """Of the recipe's budget, in its unit."""
+        return self.step if self.recipe.steps else self.seconds
 
     @property
     def progress(self) -> float:
-        """Share of the time that is spent, 0..1."""
-        return min(1.0, self.seconds / (60 * self.recipe.minutes))
+        """Share of the budget that is spent, 0..1."""
+        return min(1.0, self.spent / self.recipe.budget)
 
     def learn(self, planes: tuple[Tensor, ...]) -> float:
-        """One step on a batch of the pool; returns the loss."""
+        """One step on a batch of the pool; returns the loss. Ranks that took the same steps have the same weights."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate * min(1.0, (self.step + 1) / 300) * (1 - self.progress) ** 0.9
         y, uv, near, clean_y, clean_uv, mask = (plane.to(self.device, non_blocking=True) for plane in planes[:6])
@@ -102,12 +119,19 @@ class Training:
             found = self.net(y, uv, near)
         loss = self._loss(found, y, uv, clean_y, clean_uv, mask)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._agree()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 0.3)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self._follow()
         return float(loss.detach())
+
+    def _agree(self) -> None:
+        """Averages the gradients and the running errors of all ranks."""
+        ranks.average([weight.grad for weight in self.net.parameters() if weight.grad is not None])
+        for schedule in (self.luma, self.chroma):
+            schedule.resume(ranks.agreed(schedule.state()))
 
     def _loss(self, found: Derained, y: Tensor, uv: Tensor, clean_y: Tensor, clean_uv: Tensor, mask: Tensor) -> Tensor:
         weight = 1 + 4 * mask
@@ -146,6 +170,7 @@ class Place:
     """Where a run works. folders: of clean footage; weights: folder for the result; runs: folder for checkpoints and logs.
 
     device: of torch; workers: processes that render, `storms` kinds of rain each. shelves: pairs that take the place of rendered rain.
+    compiled: the network runs by torch.compile.
     """
 
     folders: list[Path]
@@ -155,6 +180,7 @@ class Place:
     workers: int = 1
     storms: int = 240
     shelves: Shelves | None = None
+    compiled: bool = False
 
     def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
         """What a recipe learns from: samples without end, of a seed."""
@@ -163,47 +189,53 @@ class Place:
 
 
 def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
-    """Trains to the end of the recipe's time, or goes on where its checkpoint stopped; returns the weights file."""
-    training, made_by = Training(recipe, place.device), commit()
+    """Trains to the end of the recipe's budget, or goes on where its checkpoint stopped; returns the weights file.
+
+    Of several ranks, each runs this; the first alone needs a judge, and writes.
+    """
+    training, made_by = Training(recipe, place.device, place.compiled), commit()
     checkpoint, log = place.runs / f"{recipe.name}.pt", place.runs / f"{recipe.name}.jsonl"
     place.runs.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
         training.resume(checkpoint)
-    seed = recipe.seed + training.step
+    seed = recipe.seed + training.step + APART * ranks.rank()
     with Feed(place.source(recipe), seed, place.workers) as feed, log.open("a", buffering=1) as lines:
-        _spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
-    facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
+        spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
     target = place.weights / f"{recipe.name}.safetensors"
-    facts |= {"attention": recipe.attention, "loss": recipe.loss, "minutes": recipe.minutes, "steps": training.step}
-    save(target, training.mean.state_dict(), stamp(command(), made_by, **facts))
+    if ranks.rank() == 0:
+        facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
+        facts |= {"attention": recipe.attention, "loss": recipe.loss, "minutes": round(training.seconds / 60, 2), "steps": training.step}
+        save(target, training.mean.state_dict(), stamp(command(), made_by, ranks=ranks.count(), **facts))
+    ranks.told(0)  # the next run may begin from this file
     return target
 
 
-def _spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path, write: Callable[[str], object]) -> None:
-    """Steps until the time is spent; a checkpoint, a judgement and a line of the log every two minutes."""
+def spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path, write: Callable[[str], object]) -> None:
+    """Steps until the budget is spent; a checkpoint, a judgement and a line of the log every two minutes."""
     recipe, waited, marked, since = training.recipe, 0.0, training.step, time.monotonic()
-    bar = tqdm(total=round(60 * recipe.minutes), initial=round(training.seconds), unit="s", desc=recipe.name, mininterval=5)
+    unit = "step" if recipe.steps else "s"
+    bar = tqdm(total=round(recipe.budget), initial=round(training.spent), unit=unit, desc=recipe.name, mininterval=5, disable=ranks.rank() > 0)
     saved = training.seconds
     while training.progress < 1:
         started = time.monotonic()
         planes = pool.batch(recipe.batch, recipe.side)
         waited += time.monotonic() - started
         loss = training.learn(planes)
-        training.seconds += time.monotonic() - started
-        bar.update(round(training.seconds) - bar.n)
+        training.seconds = ranks.told(training.seconds + time.monotonic() - started)
+        bar.update(round(training.spent) - bar.n)
         if training.seconds - saved > 120 or training.progress >= 1:
-            saved = training.seconds
-            elapsed, steps = time.monotonic() - since, training.step - marked
-            line = {
-                "step": training.step, "minutes": round(training.seconds / 60, 2), "loss": round(loss, 5),
-                "megapixels_per_second": round(steps * recipe.batch * recipe.side**2 / elapsed / 1e6, 3),
-                "waiting": round(waited / elapsed, 4), "rendered": pool.made, "exponent": round(training.luma.exponent, 3),
-                **(judge.figures(training.mean) if judge else {}),
-            }  # fmt: skip
-            bar.write(json.dumps(line))
-            write(json.dumps(line) + "\n")
-            _keep(training, checkpoint)
-            waited, marked, since = 0.0, training.step, time.monotonic()
+            if ranks.rank() == 0:
+                elapsed, steps = time.monotonic() - since, (training.step - marked) * ranks.count()
+                line = {
+                    "step": training.step, "minutes": round(training.seconds / 60, 2), "loss": round(loss, 5),
+                    "megapixels_per_second": round(steps * recipe.batch * recipe.side**2 / elapsed / 1e6, 3),
+                    "waiting": round(waited / elapsed, 4), "rendered": pool.made, "exponent": round(training.luma.exponent, 3),
+                    **(judge.figures(training.mean) if judge else {}),
+                }  # fmt: skip
+                bar.write(json.dumps(line))
+                write(json.dumps(line) + "\n")
+                _keep(training, checkpoint)
+            saved, waited, marked, since = training.seconds, 0.0, training.step, time.monotonic()
     bar.close()
 
 
