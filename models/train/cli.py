@@ -13,7 +13,7 @@ import torch
 
 from ..losses import LOSSES
 from ..perception import SMALL, perceiver
-from ..spec import ATTENTIONS, NETWORKS, RAINY, SPECS, STILL
+from ..spec import ATTENTIONS, NETWORKS, RAINY, SECOND, SPECS, STILL
 from ..store import WEIGHTS
 from . import ablation, clip, paired, ranks
 from .footage import load
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--steps", type=_count, default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
-    top.add_argument("--pattern", choices=NETWORKS, action="append", help="specialists to train (default: each)")
+    top.add_argument("--pattern", choices=(*NETWORKS, SECOND), action="append", help="specialists to train (default: each)")
     top.add_argument("--start", type=Path, metavar="FILE", help="with clip and generalist: weights to begin from, those that ship say")
     top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
     top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.what == "ablation":
         print(ablation.run(_generalist(options), place, val, options.samples, options.seeds))
     for recipe in recipes:
-        run(recipe, place, Judge(val, still=recipe.still) if val else None)
+        run(recipe, place, Judge(val, still=recipe.still, first=recipe.first) if val else None)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -106,8 +106,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
     if options.what == "ablation" and not (options.steps and options.val):
         raise ValueError("ablation: all its runs take as many steps and are judged; give --steps N and --val FOLDER")
-    if options.pairs and STILL in (options.pattern or ()):
-        raise ValueError(f"--pattern {STILL}: pairs train specialists of rain; of stills one is trained on rendered rain")
+    if options.pairs and (stills := {STILL, SECOND} & set(options.pattern or ())):
+        raise ValueError(f"--pattern {stills.pop()}: pairs train specialists of rain; of stills one is trained on rendered rain")
     if options.pairs and options.what not in ("generalist", "specialist"):
         raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
 
@@ -125,7 +125,8 @@ def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> lis
     if options.what in ("generalist", "all"):
         recipes.append(_generalist(options))
     if options.what in ("specialist", "all"):
-        recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in options.pattern or (RAINY if shelves else NETWORKS)]
+        patterns = options.pattern or (RAINY if shelves else (*NETWORKS, SECOND))
+        recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in patterns]
     recipes = [replace(recipe, loss=options.loss, attention=options.attention, steps=options.steps) for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from ..align import Seen, near
 from ..spec import NEIGHBOURS, PATTERNS
+from ..store import half
+from ..subnet import DerainNet
 from .camera import compress, expose, shoot
 from .feed import Feed
 from .footage import Scene, cut
@@ -114,6 +118,29 @@ def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], patte
 def make_still(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
     """One sample without neighbours."""
     return sample(g, render(g, scene, storms, pattern, frames=1))
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Makes samples of stills whose neighbours are what the network in `weights` answers: what the second half of STILL's network sees."""
+
+    weights: Path
+
+    def __call__(self, g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+        return self.seconded(make_still(g, scene, storms, pattern))
+
+    def seconded(self, sample: Sample) -> Sample:
+        """The sample after a first look."""
+        y, uv, near = (plane[None].float() / 255 for plane in (sample.y, sample.uv, sample.near))
+        with torch.no_grad():
+            answer = y + _network(self.weights)(y, uv, near - y).y
+        return replace(sample, near=torch.from_numpy(_bytes(answer[0])).expand_as(sample.near).clone())
+
+
+@lru_cache(maxsize=1)
+def _network(weights: Path) -> DerainNet:
+    size, name = weights.stem.split("_", 1)
+    return half(name, size, weights.parent)
 
 
 class Pool:

@@ -18,11 +18,11 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from ..losses import mask_loss, picture_loss
-from ..spec import RAINY, SPECS, STILL
+from ..spec import RAINY, SECOND, SPECS, STILL
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
 from . import ranks
-from .data import Pool, Sample, make, make_still
+from .data import Answered, Pool, Sample, make, make_still
 from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
@@ -41,7 +41,8 @@ class Recipe:
     """One training run of one sub-network.
 
     name: of the weights file, SIZE_PATTERN; minutes: of training, data included; steps: if given, the budget in the place of minutes.
-    start: weights to begin from. still: it sees frames without neighbours. loss: one of LOSSES; attention: one of ATTENTIONS.
+    start: weights to begin from. still: it sees frames without neighbours; first: weights whose answer stands for them.
+    loss: one of LOSSES; attention: one of ATTENTIONS.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Recipe:
     mask_weight: float = 0.2
     average: float = 0.999
     still: bool = False
+    first: Path | None = None
     loss: str = "dls"
     attention: str = "masked"
     steps: int = 0
@@ -74,11 +76,13 @@ class Recipe:
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
     """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err: dry scenes above all.
 
-    pattern: one of NETWORKS; STILL sees all rain, in frames without neighbours, and goes further from where it started.
+    pattern: one of NETWORKS, or SECOND; STILL and SECOND see all rain, in frames without neighbours, and go further from where they started.
     """
     start = folder / f"{size}_generalist.safetensors"
     if pattern == STILL:
         return Recipe(f"{size}_{STILL}", minutes, size, start=start, rate=5e-4, seed=seed, still=True)
+    if pattern == SECOND:
+        return Recipe(f"{size}_{SECOND}", minutes, size, start=start, rate=5e-4, seed=seed, still=True, first=folder / f"{size}_{STILL}.safetensors")
     shares = {"clear": 0.14, **{name: 0.72 if name == pattern else 0.07 for name in RAINY}}
     return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=1.5e-4, seed=seed)
 
@@ -184,7 +188,7 @@ class Place:
 
     def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
         """What a recipe learns from: samples without end, of a seed."""
-        making = make_still if recipe.still else make
+        making = Answered(recipe.first) if recipe.first else make_still if recipe.still else make
         return Paired(self.shelves, recipe.shares) if self.shelves else Rendered(making, self.folders, recipe.shares, self.storms)
 
 

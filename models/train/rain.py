@@ -86,7 +86,7 @@ def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> t
     exposure = log_uniform(g, 1 / 250, 1 / 25)
     rate = log_uniform(g, 2, 120)  # mm/h
     nearest, focus, aperture = log_uniform(g, 0.5, 3), log_uniform(g, 4, 40), log_uniform(g, 0.2, 3)
-    strength = log_uniform(g, 0.5, 3)
+    strength = log_uniform(g, 0.5, 4)
     tile, mean_length, mean_width, seen = torch.zeros(TILE, TILE), 0.0, 0.0, 0.0
     for _ in range(12):
         drops = max(12, int(450 * coverage))
@@ -139,7 +139,7 @@ def _points(start: Tensor, length: Tensor, opacity: Tensor, tilt: Tensor) -> Ten
 
 def _noise(g: torch.Generator, coverage: float, angle: float, size: float) -> tuple[Tensor, float, float]:
     """Thresholded noise under motion blur, raised until `coverage` is reached."""
-    length, width = size * log_uniform(g, 7, 90), log_uniform(g, 0.45, 1.8)
+    length, width = size * log_uniform(g, 7, 90), log_uniform(g, 0.45, 2.8)
     grain = log_uniform(g, 1, 3)
     side = int(TILE / grain)
     noise = torch.rand(side, side, generator=g)
@@ -191,7 +191,7 @@ def weather(generator: torch.Generator, storms: dict[str, list[Storm]], pattern:
         pattern,
         chosen,
         opacity=uniform(g, low, 1.0),
-        brightness=min(1.0, max(0.35, mean + uniform(g, 0.15, 0.6))),
+        brightness=min(1.0, max(0.35, mean + uniform(g, 0.15, 0.75))),
         additive=uniform(g, 0, 1) < 0.4,
         transmission=uniform(g, *TRANSMISSION[pattern]),
         airlight=min(0.95, max(0.3, mean + uniform(g, 0.1 if pattern == "downpour" else 0.0, 0.4))),  # mist as grey as the scene is not seen
