@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..export.runtime.base import Clean, Runtime
-from ..models.spec import MULTIPLE
+from ..models.spec import MULTIPLE, STILL
 
 MARGIN = 2 * MULTIPLE
-"""Luma pixels that a tile sees past a seam: more than the networks reach."""
+"""Luma pixels that a tile sees past a seam: more than one network reaches."""
+
+FAR = 3 * MULTIPLE
+"""The same for STILL, whose two halves reach twice as far."""
 
 BUDGET = {"cpu": 5 << 19, "cuda": 1 << 24}
 """Most luma pixels of one call, by the runtime's device: 1080p whole and 4K in four tiles; on a GPU 4K whole."""
@@ -36,32 +39,32 @@ class Part:
     last: int
 
 
-def parts(length: int, count: int) -> list[Part]:
+def parts(length: int, count: int, margin: int) -> list[Part]:
     """`count` tiles of one size along `length`, a multiple of MULTIPLE; fewer where they would add nothing."""
-    size = _size(length, count)
-    begins = list(dict.fromkeys(min(i * (size - 2 * MARGIN), length - size) for i in range(count)))
-    seams = [0, *(begin + MARGIN for begin in begins[1:]), length]
+    size = _size(length, count, margin)
+    begins = list(dict.fromkeys(min(i * (size - 2 * margin), length - size) for i in range(count)))
+    seams = [0, *(begin + margin for begin in begins[1:]), length]
     return [Part(begin, begin + size, first, last) for begin, first, last in zip(begins, seams[:-1], seams[1:], strict=True)]
 
 
-def _size(length: int, count: int) -> int:
+def _size(length: int, count: int, margin: int) -> int:
     """Length of a tile: the shortest multiple of MULTIPLE with which `count` of them overlap by two margins at each seam."""
-    blocks = -(-(length + (count - 1) * 2 * MARGIN) // (count * MULTIPLE))
+    blocks = -(-(length + (count - 1) * 2 * margin) // (count * MULTIPLE))
     return min(length, blocks * MULTIPLE)
 
 
-def grid(height: int, width: int, budget: int) -> tuple[int, int]:
+def grid(height: int, width: int, budget: int, margin: int) -> tuple[int, int]:
     """Rows and columns of tiles of at most `budget` pixels, with the fewest pixels in all; the finest grid if none fits."""
-    rows, columns = (range(1, max(1, side // (3 * MULTIPLE)) + 1) for side in (height, width))
-    sizes = {(r, c): _size(height, r) * _size(width, c) for r, c in product(rows, columns)}
+    rows, columns = (range(1, max(1, side // (margin + MULTIPLE)) + 1) for side in (height, width))
+    sizes = {(r, c): _size(height, r, margin) * _size(width, c, margin) for r, c in product(rows, columns)}
     fitting = [shape for shape, size in sizes.items() if size <= budget]
     return min(fitting, key=lambda shape: sizes[shape] * shape[0] * shape[1]) if fitting else min(sizes, key=sizes.__getitem__)
 
 
-def tiles(height: int, width: int, budget: int) -> Iterator[tuple[Part, Part]]:
+def tiles(height: int, width: int, budget: int, margin: int = MARGIN) -> Iterator[tuple[Part, Part]]:
     """Down and across, row by row."""
-    rows, columns = grid(height, width, budget)
-    return product(parts(height, rows), parts(width, columns))
+    rows, columns = grid(height, width, budget, margin)
+    return product(parts(height, rows, margin), parts(width, columns, margin))
 
 
 def derain(runtime: Runtime, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int, budget: int = 0) -> Clean:
@@ -71,7 +74,7 @@ def derain(runtime: Runtime, pattern: str, y: Planes, uv: Planes, near: Planes, 
     if height * width <= budget:
         return runtime.derain(pattern, y, uv, near, peak)
     whole = Clean(np.empty_like(y), np.empty_like(uv), np.empty(y.shape, np.uint8))
-    for down, across in tiles(height, width, budget):
+    for down, across in tiles(height, width, budget, FAR if pattern == STILL else MARGIN):
         part = runtime.derain(pattern, _cut(y, down, across), _cut(uv, down, across, 2), _cut(near, down, across), peak)
         for target, source, scale in ((whole.y, part.y, 1), (whole.uv, part.uv, 2), (whole.mask, part.mask, 1)):
             _lay(target, source, down, across, scale)

@@ -25,7 +25,7 @@ from derain_video.export.probe import drawn, footage
 from derain_video.export.runtime import Runtime, gpu, threads
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import FAST, NETWORKS, RAINY, STILL
+from derain_video.models.spec import FAST, NETWORKS, RAINY, SECOND, STILL
 from derain_video.models.subnet import DerainNet
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
@@ -42,7 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         net.head.weight[20:24].mul_(8)
         net.head.bias[20:24] = -2.8
         net.attention.out.weight.normal_(std=0.1)
-    for pattern in NETWORKS:
+    for pattern in (*NETWORKS, SECOND):
         store.save(folder / f"fast_{pattern}.safetensors", net.state_dict(), {})
     store.save(folder / f"{perception.SMALL}.safetensors", perception.blank().state_dict(), {})
     return folder

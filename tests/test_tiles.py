@@ -4,8 +4,17 @@ import torch
 
 from derain_video.export.runtime.base import Clean
 from derain_video.models.spec import FAST, QUALITY, NetSpec
-from derain_video.models.subnet import DerainNet, PlaneNet
+from derain_video.models.subnet import DerainNet, Mirrored, PlaneNet, Second
 from derain_video.pipeline import tiles
+
+
+def drawn(spec: NetSpec) -> DerainNet:
+    net = DerainNet(spec)
+    with torch.no_grad():
+        net.head.weight.normal_(std=0.1)
+        net.head.bias[20:24] = 0.0
+        net.attention.out.weight.normal_(std=0.3)
+    return net
 
 
 class Drawn:
@@ -13,13 +22,9 @@ class Drawn:
 
     name, precision, device = "drawn", "fp32", "cpu"
 
-    def __init__(self, spec: NetSpec) -> None:
+    def __init__(self, spec: NetSpec, still: bool = False) -> None:
         torch.manual_seed(1)
-        net = DerainNet(spec)
-        with torch.no_grad():
-            net.head.weight.normal_(std=0.1)
-            net.head.bias[20:24] = 0.0
-            net.attention.out.weight.normal_(std=0.3)
+        net = Mirrored(Second(drawn(spec), drawn(spec))) if still else drawn(spec)
         self.net, self.shapes = PlaneNet(net), []
 
     def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int) -> Clean:
@@ -52,6 +57,14 @@ def test_seams_do_not_show(spec, size, budget, count):
     tiled = tiles.derain(runtime, "heavy", *given, 255, budget)
     assert len(runtime.shapes) == 1 + count and len(set(runtime.shapes[1:])) == 1
     assert step(tiled, whole) <= 1
+
+
+def test_the_network_of_stills_reaches_further(monkeypatch):
+    runtime, given = Drawn(FAST, still=True), planes(192, 1024)
+    whole = runtime.derain("still", *given, 255)
+    assert step(tiles.derain(runtime, "still", *given, 255, 192 * 704), whole) <= 1
+    monkeypatch.setattr(tiles, "FAR", 0)
+    assert step(tiles.derain(runtime, "still", *given, 255, 192 * 704), whole) > 1
 
 
 def test_without_its_margin_a_seam_would_show(monkeypatch):
