@@ -29,10 +29,13 @@ SMALLEST = 12
 """Shortest side of a thumbnail, in pixels, on which flow is estimated."""
 
 GAIN = 0.85
-"""Flow is believed where it brings the local mean of the matching error below this share of the error without motion, and lowers its median."""
+"""Flow is believed where it brings the local mean of the error below this share of the error without motion, and matches more pixels better."""
 
 NEAR, WIDE = 9, 21
-"""Sides of the windows of that mean and that median, in thumbnail pixels. Streaks that fill less than half of a window do not move its median."""
+"""Sides of the windows of that mean and that count, in thumbnail pixels. A streak weighs in the count no more than what is dim."""
+
+LEAD = 0.05
+"""Share of the window's pixels by which those that match better outnumber those that match worse."""
 
 BAND = 64
 """Rows that are carried over at once, a multiple of SCALE: few enough that where they come from stays in the cache."""
@@ -153,7 +156,8 @@ def _inverse(flow: Flow) -> Flow:
 def _better(moved: Plane, still: Plane) -> Plane:
     """Where the errors of flow are smaller than those without motion, rain apart; (H, W) uint8 each."""
     mean_moved, mean_still = (cv2.blur(error.astype(np.float32), (NEAR, NEAR)) for error in (moved, still))
-    better: Plane = (mean_moved < GAIN * mean_still) & (cv2.medianBlur(moved, WIDE) < cv2.medianBlur(still, WIDE))
+    gained, lost = (cv2.blur(cv2.compare(moved, still, way), (WIDE, WIDE)) for way in (cv2.CMP_LT, cv2.CMP_GT))
+    better: Plane = (mean_moved < GAIN * mean_still) & (cv2.subtract(gained, lost) > 255 * LEAD)
     return better
 
 
