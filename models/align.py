@@ -37,7 +37,7 @@ NEAR, WIDE = 9, 21
 LEAD = 0.05
 """Share of the window's pixels by which those that match better outnumber those that match worse."""
 
-BAND = 64
+BAND = 128
 """Rows that are carried over at once, a multiple of SCALE: few enough that where they come from stays in the cache."""
 
 Plane = NDArray[Any]
@@ -178,7 +178,7 @@ def _carried(luma: Plane, flow: Flow) -> Plane:
     """`luma` drawn from where `flow`, of its thumbnail, points; rows that nothing moves in are copied."""
     height, width = luma.shape
     places = cv2.split(_places(flow))
-    moving = [bool(row.any()) for row in flow]
+    moving = np.atleast_1d(flow.reshape(len(flow), -1).any(axis=1)).tolist()
     out = np.empty_like(luma)
     for top in range(0, height, BAND):
         rows = slice(top // SCALE, (top + BAND) // SCALE + 2)
