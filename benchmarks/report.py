@@ -134,7 +134,7 @@ def _one_size(size: str, options: argparse.Namespace, runtime: Runtime, network:
     clip = scene((width, height), options.clip)
     video, first = folder / f"{size}.mp4", folder / f"{size}-1.mp4"
     write_clip(video, clip, count)
-    write_clip(first, clip, 1)
+    write_clip(first, clip, speeds.SHORT)
     chosen = ("--runtime", runtime.name, "--precision", runtime.precision, "--model", options.model)
     said = (*chosen, "--threads", str(options.threads), "--quiet")
     result = speeds.measure(size, clip, video, first, count, runtime, said)

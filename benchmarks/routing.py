@@ -80,7 +80,7 @@ def _faded(first: Bytes, second: Bytes, count: int) -> Bytes:
 def _routed(name: str, clip: Clip, perceiver: Perceiver) -> Joined:
     cached, every = Report(), Report()
     ours = [frame.pattern for frame in route(iter(frames(clip)), perceiver, cached)]
-    looked = [frame.pattern for frame in route(iter(frames(clip)), perceiver, every, limits=Routing(recheck=0, oldest=0))]
+    looked = [frame.pattern for frame in route(iter(frames(clip)), perceiver, every, limits=Routing(oldest=0))]
     minutes = len(clip) / clip.fps / 60
     return Joined(
         joins=name,

@@ -1,7 +1,7 @@
 """Speed of the whole program and of its parts, on the same frames, in one run.
 
-The program runs as a user runs it, in a process of its own. It runs twice, on one frame and on many: the short run is the start-up, and
-the difference between the two is the steady pace, which start-up does not blur.
+The program runs as a user runs it, in a process of its own. It runs twice, on SHORT frames and on many: the difference between the two
+is the steady pace, which start-up does not blur, and the short run without its further frames is the start-up.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ PATTERN = "heavy"
 
 WARM_UP = 3
 
+SHORT = 2
+"""Frames of the short run: a single one would go to the network of stills, which takes twice as long."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -57,8 +60,8 @@ class Pace:
 @dataclass(frozen=True)
 class Speed:
     """One size with one runtime. Frames per second of decoding and encoding alone, of the network alone (no alignment), of the derain
-    stage alone (alignment, padding, network) and of the whole; efficiency 0..1; start-up in seconds until the one-frame run has
-    ended; p50 and p99 of the derain stage in ms per frame; peak memory of the whole in MiB.
+    stage alone (alignment, padding, network) and of the whole; efficiency 0..1; start-up in seconds until a run of one
+    frame would have ended; p50 and p99 of the derain stage in ms per frame; peak memory of the whole in MiB.
     """
 
     size: str
@@ -101,9 +104,9 @@ def _ended(child: subprocess.Popen[str]) -> tuple[int, float, float | None]:
 
 
 def steady(short: Run, long: Run, count: int) -> tuple[float, float]:
-    """Frames per second and CPU seconds per frame of a run of `count` frames, without the start-up of a run of one."""
+    """Frames per second and CPU seconds per frame of a run of `count` frames, without a run of SHORT."""
     wall, cpu = max(1e-9, long.wall - short.wall), max(0.0, long.cpu - short.cpu)
-    return (count - 1) / wall, cpu / (count - 1)
+    return (count - SHORT) / wall, cpu / (count - SHORT)
 
 
 def pace(work: Callable[[], Iterator[object]]) -> Pace:
@@ -157,7 +160,7 @@ def efficiency(device: str, whole: float, codec: tuple[float, float], derained: 
 
 
 def measure(size: str, clip: Clip, video: Path, first: Path, count: int, runtime: Runtime, options: Sequence[str]) -> Speed:
-    """One size with one runtime. video: `count` frames at that size; first: one frame of it; options: for derain-video."""
+    """One size with one runtime. video: `count` frames at that size; first: SHORT frames of it; options: for derain-video."""
 
     def run(path: Path, pattern: str) -> Run:
         out = path.with_name("out.mp4")
@@ -180,7 +183,7 @@ def measure(size: str, clip: Clip, video: Path, first: Path, count: int, runtime
         stage_fps=derained.fps,
         whole_fps=whole,
         efficiency=efficiency(runtime.device, whole, codec, derained, slowest),
-        start_up=short.wall,
+        start_up=short.wall - (SHORT - 1) / whole,
         p50=derained.p50,
         p99=derained.p99,
         peak=long.peak,

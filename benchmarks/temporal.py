@@ -27,14 +27,14 @@ FAST = 4.0
 class Still(Seen):
     """A frame that is laid on others as it is."""
 
-    def estimate(self, other: Seen) -> Flow | None:
+    def estimate(self, other: Seen, later: bool) -> Flow | None:
         return None
 
 
 class Panned(Seen):
     """A frame whose motion is one shift, turn and zoom for the whole picture, from tracked corners."""
 
-    def estimate(self, other: Seen) -> Flow | None:
+    def estimate(self, other: Seen, later: bool) -> Flow | None:
         corners = cv2.goodFeaturesToTrack(self.thumb, 200, 0.01, 5)
         if corners is None:
             return None
@@ -108,7 +108,7 @@ def measure(kinds: Sequence[Kind], clips: Sequence[Clip], runtime: Runtime, patt
 def speed(clip: Clip) -> float:
     """Motion in pixels per frame: over a frame its mean, over the clip the median."""
     seen = [Seen(plane) for plane in clip.y]
-    flows = [now.flow_to(then) for now, then in zip(seen, seen[1:], strict=False)]
+    flows = [now.flow_to(then, later=True) for now, then in zip(seen, seen[1:], strict=False)]
     return 4 * float(np.median([0.0 if flow is None else np.hypot(flow[..., 0], flow[..., 1]).mean() for flow in flows] or [0.0]))
 
 

@@ -2,7 +2,8 @@
 
 Rain falls anew in every frame, so at most pixels some neighbour shows the dry background. Dense inverse search flow
 (Kroeger et al., ECCV 2016; OpenCV's implementation) at quarter resolution carries the neighbours over; area averaging
-to that size takes most of the rain away before the flow sees it. State is pixels only, so it cannot drift.
+to that size takes most of the rain away before the flow sees it. It is estimated once for each pair of frames, from the later
+to the earlier one, and turned round for the other way. State is pixels only, so it cannot drift.
 """
 
 from __future__ import annotations
@@ -21,14 +22,23 @@ from .spec import NEIGHBOURS
 SCALE = 4
 """Luma pixels per flow pixel, each way."""
 
+STRIDE = 5
+"""Thumbnail pixels from one patch of the flow to the next."""
+
 SMALLEST = 12
 """Shortest side of a thumbnail, in pixels, on which flow is estimated."""
 
 GAIN = 0.85
-"""Flow is believed where it brings the local mean of the matching error below this share of the error without motion, and lowers its median."""
+"""Flow is believed where it brings the local mean of the error below this share of the error without motion, and matches more pixels better."""
 
 NEAR, WIDE = 9, 21
-"""Sides of the windows of that mean and that median, in thumbnail pixels. Streaks that fill less than half of a window do not move its median."""
+"""Sides of the windows of that mean and that count, in thumbnail pixels. A streak weighs in the count no more than what is dim."""
+
+LEAD = 0.05
+"""Share of the window's pixels by which those that match better outnumber those that match worse."""
+
+BAND = 128
+"""Rows that are carried over at once, a multiple of SCALE: few enough that where they come from stays in the cache."""
 
 Plane = NDArray[Any]
 """Luma, (H, W) uint8 or uint16."""
@@ -47,16 +57,29 @@ class Seen:
         self.luma = luma
         self.thumb = _thumbnail(luma, peak)
         self._flows: WeakKeyDictionary[Seen, Flow | None] = WeakKeyDictionary()
+        self._motions: WeakKeyDictionary[Seen, Flow] = WeakKeyDictionary()
 
-    def flow_to(self, other: Seen) -> Flow | None:
-        """Where each pixel of this thumbnail lies in `other`'s: (H/4, W/4, 2) float32, (dx, dy); None if nothing moves."""
+    def flow_to(self, other: Seen, later: bool = False) -> Flow | None:
+        """Where each pixel of this thumbnail lies in `other`'s: (H/4, W/4, 2) float32, (dx, dy); None if nothing moves.
+
+        later: `other` comes after this frame.
+        """
         if other not in self._flows:
-            self._flows[other] = self.estimate(other)
+            self._flows[other] = self.estimate(other, later)
         return self._flows[other]
 
-    def estimate(self, other: Seen) -> Flow | None:
+    def estimate(self, other: Seen, later: bool) -> Flow | None:
         """What `flow_to` keeps."""
-        return _flow(self.thumb, other.thumb)
+        if min(self.thumb.shape) < SMALLEST:
+            return None
+        flow = _inverse(other._motion_to(self)) if later else self._motion_to(other)
+        return _believed(self.thumb, other.thumb, flow)
+
+    def _motion_to(self, other: Seen) -> Flow:
+        """Flow to an earlier frame, before it is asked whether to believe it."""
+        if other not in self._motions:
+            self._motions[other] = _estimator().calc(self.thumb, other.thumb, None)  # type: ignore[call-overload]
+        return self._motions[other]
 
 
 def near(window: Sequence[Seen], centre: int) -> Plane:
@@ -68,18 +91,18 @@ def near(window: Sequence[Seen], centre: int) -> Plane:
     if len(window) > NEIGHBOURS + 1:
         raise ValueError(f"a window of {len(window)} frames: at most {NEIGHBOURS + 1} are used")
     frame = window[centre]
-    before = _chain(frame, window[:centre][::-1])
-    after = _chain(frame, window[centre + 1 :])
+    before = _chain(frame, window[:centre][::-1], later=False)
+    after = _chain(frame, window[centre + 1 :], later=True)
     planes = before + after + [frame.luma] * (NEIGHBOURS + 1 - len(window))
     return _sorted(planes)
 
 
-def _chain(frame: Seen, others: Sequence[Seen]) -> list[Plane]:
+def _chain(frame: Seen, others: Sequence[Seen], later: bool) -> list[Plane]:
     """Luma of `others`, each one step further from `frame`, carried over to it."""
     planes, flow, last = [], None, frame
     for other in others:
-        flow = _compose(flow, last.flow_to(other))
-        planes.append(other.luma if flow is None else _warp(other.luma, flow))
+        flow = _compose(flow, last.flow_to(other, later))
+        planes.append(other.luma if flow is None else _carried(other.luma, flow))
         last = other
     return planes
 
@@ -102,7 +125,8 @@ def _sorted(planes: list[Plane]) -> Plane:
 def _thumbnail(luma: Plane, peak: int) -> Plane:
     height, width = luma.shape
     size = (max(1, width // SCALE), max(1, height // SCALE))
-    small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+    whole = luma[: size[1] * SCALE, : size[0] * SCALE]  # what fills thumbnail pixels
+    small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
     return small if small.dtype == np.uint8 else cv2.convertScaleAbs(small, alpha=255 / peak)
 
 
@@ -110,25 +134,30 @@ def _estimator() -> cv2.DISOpticalFlow:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     dis.setFinestScale(0)
     dis.setGradientDescentIterations(8)
+    dis.setPatchStride(STRIDE)
     return dis
 
 
-def _flow(a: Plane, b: Plane) -> Flow | None:
+def _believed(a: Plane, b: Plane, flow: Flow) -> Flow | None:
     """Flow from a to b, zero where it explains no more than stillness does; None if it is zero all over."""
-    if min(a.shape) < SMALLEST:
-        return None
-    flow = _estimator().calc(a, b, None)  # type: ignore[call-overload]
-    believed = _better(cv2.absdiff(a, _warp(b, flow, 1)), cv2.absdiff(a, b))
+    believed = _better(cv2.absdiff(a, _moved(b, flow)), cv2.absdiff(a, b))
     if not believed.any():
         return None
     smooth: Flow = flow * cv2.blur(believed.astype(np.float32), (5, 5))[..., None]
     return smooth
 
 
+def _inverse(flow: Flow) -> Flow:
+    """The flow back, to first order: what goes back is looked up where the flow leads to. Errors are not believed later."""
+    back: Flow = -_moved(flow, -flow)
+    return back
+
+
 def _better(moved: Plane, still: Plane) -> Plane:
     """Where the errors of flow are smaller than those without motion, rain apart; (H, W) uint8 each."""
     mean_moved, mean_still = (cv2.blur(error.astype(np.float32), (NEAR, NEAR)) for error in (moved, still))
-    better: Plane = (mean_moved < GAIN * mean_still) & (cv2.medianBlur(moved, WIDE) < cv2.medianBlur(still, WIDE))
+    gained, lost = (cv2.blur(cv2.compare(moved, still, way), (WIDE, WIDE)) for way in (cv2.CMP_LT, cv2.CMP_GT))
+    better: Plane = (mean_moved < GAIN * mean_still) & (cv2.subtract(gained, lost) > 255 * LEAD)
     return better
 
 
@@ -136,21 +165,54 @@ def _compose(first: Flow | None, second: Flow | None) -> Flow | None:
     """The flow that takes `first` and then `second`."""
     if first is None or second is None:
         return second if first is None else first
-    total: Flow = first + _warp(second, first, 1)
+    total: Flow = first + _moved(second, first)
     return total
 
 
-def _warp(image: NDArray[Any], flow: Flow, scale: int = SCALE) -> NDArray[Any]:
-    """`image` drawn from where `flow`, at 1/scale of its resolution, points."""
-    height, width = image.shape[:2]
-    moves = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) if scale != 1 else flow
-    places = cv2.scaleAdd(moves, scale, _grid(height, width))
-    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload, no-any-return]
+def _moved(image: NDArray[Any], flow: Flow) -> NDArray[Any]:
+    """`image`, of a thumbnail's size, drawn from where `flow` points."""
+    return _drawn(image, *cv2.split(flow + _grid(*flow.shape[:2])))
 
 
-@lru_cache(maxsize=2)
+def _carried(luma: Plane, flow: Flow) -> Plane:
+    """`luma` drawn from where `flow`, of its thumbnail, points; rows that nothing moves in are copied."""
+    height, width = luma.shape
+    places = cv2.split(_places(flow))
+    moving = np.atleast_1d(flow.reshape(len(flow), -1).any(axis=1)).tolist()
+    out = np.empty_like(luma)
+    for top in range(0, height, BAND):
+        rows = slice(top // SCALE, (top + BAND) // SCALE + 2)
+        if not any(moving[max(0, rows.start - 1) : rows.stop]):
+            out[top : top + BAND] = luma[top : top + BAND]
+            continue
+        band = out[top : top + BAND]
+        x, y = (_enlarged(plane[rows])[: len(band), :width] for plane in places)
+        _drawn(luma, x, y, band)
+    return out
+
+
+def _places(flow: Flow) -> Flow:
+    """Where the luma under each thumbnail pixel comes from, in luma pixels, past its edges too: what is enlarged from it is then
+    right to the edges of the picture, rows and columns included that do not fill a thumbnail pixel."""
+    wide = cv2.copyMakeBorder(flow, 1, 2, 1, 2, cv2.BORDER_REPLICATE)
+    places: Flow = SCALE * (wide + _grid(*wide.shape[:2])) + ((SCALE - 1) / 2 - SCALE)
+    return places
+
+
+def _enlarged(plane: Plane) -> Plane:
+    """A plane of `_places` in luma pixels, without the border above and on the left."""
+    height, width = plane.shape
+    return cv2.resize(plane, (width * SCALE, height * SCALE), interpolation=cv2.INTER_LINEAR)[SCALE:, SCALE:]
+
+
+def _drawn(image: NDArray[Any], x: Plane, y: Plane, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """`image` at the places x, y, between its pixels too; beyond its edges they repeat."""
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, out, borderMode=cv2.BORDER_REPLICATE)
+
+
+@lru_cache(maxsize=4)
 def _grid(height: int, width: int) -> Flow:
-    """Where each pixel is: (H, W, 2) float32, (x, y). Kept for the frame and its thumbnail."""
+    """Where each pixel is: (H, W, 2) float32, (x, y). Kept for the thumbnail, and for one with a border."""
     grid = np.empty((height, width, 2), np.float32)
     grid[..., 0] = np.arange(width)
     grid[..., 1] = np.arange(height)[:, None]

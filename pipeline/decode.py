@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 
 from .errors import OpenError, OptionError, line
 from .frame import Frame, Layout, nearest, planes_of
@@ -349,9 +350,12 @@ def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
 
 
 def side_data(picture: av.VideoFrame) -> Iterator[tuple[str, bytes]]:
-    """What rides on a frame, by name; nothing where PyAV has no name for one of them (EXIF, in pictures)."""
+    """What rides on a frame, by name; nothing where PyAV has no name for one of them (EXIF, in pictures).
+
+    Not by `picture.side_data`: the picture keeps that, and that the picture, in a circle that only a late garbage collection opens.
+    """
     with contextlib.suppress(ValueError):
-        for data in cast("Iterable[SideData]", picture.side_data.keys()):
+        for data in cast("Iterable[SideData]", SideDataContainer(picture)):  # type: ignore[call-arg]
             yield data.type.name, bytes(data)
 
 

@@ -1,7 +1,8 @@
 """Which rain is it? One cheap look at every frame, a network's look only when something changed.
 
 A signature (a tiny luma thumbnail and the energy of fine detail) is compared with that of the frame perceived last. The
-answer changes only if another pattern wins by a margin for some time; at a cut it counts at once.
+answer changes only if another pattern wins by a margin for some time; at a cut it counts at once. While another pattern wins,
+and while fine detail changes, as in a fade, every frame is looked at: so the answer is that of looking at every frame throughout.
 """
 
 from __future__ import annotations
@@ -36,16 +37,18 @@ class Routing:
     """Luma differences are in 8-bit code values, ages in seconds.
 
     moved, detail: what makes a frame differ from the one perceived last: mean difference of the thumbnails, share of the energy.
-    recheck, oldest: age before which perception does not run again without a cut, and at which it runs in any case.
+    oldest: age at which perception runs in any case.
+    rest: age before which a thumbnail that differs is not looked at again after one that did. It doubles each time, up to half of
+    `oldest`, while nothing else calls for a look: a camera that moves would else be looked through all the time.
     margin, wait: by how much of the probability, and for how long, a new pattern must lead.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
     settle: in so many frames after a cut, above four times `cut`.
     """
 
-    moved: float = 12.0
-    detail: float = 0.25
-    recheck: float = 0.3
+    moved: float = 16.0
+    detail: float = 0.1
     oldest: float = 2.0
+    rest: float = 0.1
     margin: float = 0.1
     wait: float = 0.4
     cut: float = 10.0
@@ -63,17 +66,18 @@ class Signature:
     def distance(self, other: Signature) -> float:
         return float(np.abs(self.thumb - other.thumb).mean())
 
-    def differs(self, other: Signature, limits: Routing) -> bool:
-        step = abs(self.energy - other.energy)
-        return self.distance(other) > limits.moved or step > limits.detail * other.energy + 0.3
+    def sharper(self, other: Signature, limits: Routing) -> bool:
+        """Whether fine detail differs."""
+        return abs(self.energy - other.energy) > limits.detail * other.energy + 0.2
 
 
 def signature(y: Plane, peak: int) -> Signature:
     """y: (H, W) uint8 or uint16 up to `peak`. About 144 of its rows are looked at."""
     rows, scale = y[:: max(1, y.shape[0] // 144)], 255 / peak
     thumb = cv2.resize(rows, THUMB, interpolation=cv2.INTER_AREA).astype(np.float32) * scale
-    energy = cv2.absdiff(rows[:, 1:], rows[:, :-1]).mean() if y.shape[1] > 1 else 0.0
-    return Signature(thumb, float(energy) * scale)
+    steps = rows[:, 1:].size
+    energy = cv2.norm(rows[:, 1:], rows[:, :-1], cv2.NORM_L1) / steps if steps else 0.0
+    return Signature(thumb, energy * scale)
 
 
 class Cuts:
@@ -106,6 +110,7 @@ class Router:
         self.cuts = Cuts(self.limits)
         self.pattern = ""
         self.rival, self.since = "", 0.0
+        self.rest = 0.0
         self.perceived: tuple[Signature, float] | None = None
 
     def __call__(self, frame: Frame) -> Frame:
@@ -114,7 +119,7 @@ class Router:
             seen = signature(luma(frame), frame.layout.peak)
             cut = self.cuts.at(seen) or frame.cut
             self.report.cuts += cut and bool(self.pattern)
-            if cut or self._stale(seen, frame.seconds):
+            if cut or self._stale(seen, frame.seconds) or self._moved(seen, frame.seconds):
                 self._perceive(frame, seen, cut)
                 self.report.misses += 1
             else:
@@ -122,12 +127,20 @@ class Router:
         return frame.replace(pattern=self.pattern, cut=cut)
 
     def _stale(self, seen: Signature, now: float) -> bool:
+        """Whether to look whatever moves: then motion is looked at without rest again."""
         assert self.perceived, "the first frame is a cut"
         last, when = self.perceived
-        age = now - when
-        if 0 <= age < self.limits.recheck:
-            return False
-        return bool(self.rival) or not age < self.limits.oldest or seen.differs(last, self.limits)
+        stale = bool(self.rival) or not 0 <= now - when < self.limits.oldest or seen.sharper(last, self.limits)
+        self.rest = 0.0 if stale else self.rest
+        return stale
+
+    def _moved(self, seen: Signature, now: float) -> bool:
+        assert self.perceived, "the first frame is a cut"
+        last, when = self.perceived
+        moved = now - when >= self.rest and seen.distance(last) > self.limits.moved
+        if moved:
+            self.rest = min(self.limits.oldest / 2, max(self.limits.rest, 2 * self.rest))
+        return moved
 
     def _perceive(self, frame: Frame, seen: Signature, cut: bool) -> None:
         y, uv = split(frame)
@@ -135,6 +148,7 @@ class Router:
         self.perceived = seen, frame.seconds
         best = routed(scores)
         if cut or not self.pattern:
+            self.rest = 0.0
             self._switch(best)
         elif best == self.pattern or _lead(scores, best, self.pattern) < self.limits.margin:
             self.rival = ""

@@ -7,7 +7,7 @@ import pytest
 
 from derain_video.benchmarks.footage import Clip
 from derain_video.benchmarks.kinds import named, render
-from derain_video.models.align import Seen, near
+from derain_video.models.align import BAND, SCALE, Seen, near
 
 
 def scene(height: int = 160, width: int = 240) -> np.ndarray:
@@ -68,3 +68,37 @@ def test_rain_is_not_taken_for_motion_and_motion_is_seen_through_rain(speed: int
     flow = second.flow_to(first)
     moved = 0.0 if flow is None else float((flow[..., 0] > 0.5).mean())
     assert moved > 0.8 if speed else moved < 0.05
+
+
+class Told(Seen):
+    """A frame whose flow to any other is given."""
+
+    flow = np.zeros((1, 1, 2), np.float32)
+
+    def estimate(self, other: Seen, later: bool) -> np.ndarray:
+        return self.flow
+
+
+@pytest.mark.parametrize("height, width", [(4 * BAND, 240), (BAND + 6, 131)])
+def test_every_row_comes_from_where_flow_points(height: int, width: int) -> None:
+    """A whole number of pixels, so that what is expected is exact: past bands, still rows, and edges that fill no thumbnail pixel."""
+    there = np.random.default_rng(2).integers(0, 256, (height, width), np.uint8)
+    here = Told(np.full_like(there, 128))
+    here.flow = np.zeros((height // SCALE, width // SCALE, 2), np.float32)
+    moving = here.flow.shape[0] // 2
+    here.flow[moving:] = (3 / SCALE, -5 / SCALE)
+    state = near([here, Told(there)], 0).astype(int)
+    came = state.sum(0) - 3 * 128
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    after = there[(y - 5).clip(0), (x + 3).clip(0, width - 1)]
+    assert np.array_equal(came[: SCALE * (moving - 1)], there[: SCALE * (moving - 1)])
+    assert np.array_equal(came[SCALE * (moving + 1) :], after[SCALE * (moving + 1) :])
+
+
+def test_one_estimate_serves_both_ways() -> None:
+    wide = scene(200, 300)
+    first, second = (Seen(np.ascontiguousarray(wide[2 * k : 2 * k + 160, 4 * k : 4 * k + 240])) for k in range(2))
+    back, on = second.flow_to(first), first.flow_to(second, later=True)
+    assert back is not None and on is not None
+    inner = (slice(6, -6), slice(6, -6))
+    assert np.abs(back[inner] - (1, 0.5)).max() < 0.2 and np.abs(on[inner] + (1, 0.5)).max() < 0.2

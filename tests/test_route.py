@@ -41,7 +41,7 @@ def test_fine_detail_that_comes_up_is_perceived(runtime):
 
 
 def test_a_changed_scene_is_perceived_without_a_cut(runtime):
-    pictures = [f.replace(planes=(f.planes[0] - np.uint8(min(i, 15)),)) for i, f in enumerate(frames(30))]
+    pictures = [f.replace(planes=(f.planes[0] - np.uint8(min(i, 20)),)) for i, f in enumerate(frames(30))]
     _, report = routed(runtime, pictures)
     assert report.misses == 2 and not report.cuts
 
@@ -54,15 +54,54 @@ def test_a_cut_counts_at_once(fake):
 
 
 def test_another_pattern_must_lead_for_a_time(fake):
-    limits = Routing(oldest=0.2, recheck=0.2, wait=0.5)
+    limits = Routing(oldest=0.2, wait=0.5)
     out, report = routed(fake(["heavy", "light"]), frames(50), limits=limits)
     changed = [frame.pattern for frame in out].index("light")
-    assert 5 / 25 + 0.5 <= changed / 25 <= 5 / 25 + 0.5 + 0.2
+    assert changed == 5 + 13  # seen at 0.2 s, and for half a second from then on
     assert report.switches == 1
 
 
+class Looker:
+    """Says heavy of dark pictures and light of bright ones, in the place of a network."""
+
+    looks = 0
+
+    def perceive(self, views):
+        self.looks += 1
+        return np.array([0.0, 0.9, 0.1, 0.0] if views[-1].mean() > 130 else [0.0, 0.1, 0.9, 0.0], np.float32)
+
+
+def faded(count, begin, length):
+    """A scene that fades into a brighter, finer one."""
+    for one, two in zip(frames(count), frames(count, scene=lambda i: 1), strict=True):
+        share = min(1.0, max(0.0, (one.pts - begin) / length))
+        finer = (two.planes[0] // 2 + 90) ^ (np.indices((180, 320)).sum(0) % 2 * 8).astype(np.uint8)
+        yield one.replace(planes=((one.planes[0] * (1 - share) + finer * share).astype(np.uint8),))
+
+
+@pytest.mark.parametrize("begin", [20, 47])
+def test_in_a_fade_decisions_are_those_of_looking_at_every_frame(begin):
+    ours, every = Looker(), Looker()
+    out, report = routed(ours, faded(125, begin, 12))
+    looked, _ = routed(every, faded(125, begin, 12), limits=Routing(oldest=0))
+    assert [frame.pattern for frame in out] == [frame.pattern for frame in looked]
+    assert report.switches == 1 and not report.cuts
+    assert every.looks == 125 and ours.looks < 40
+
+
+def test_a_camera_that_moves_on_and_on_is_looked_at_more_and_more_seldom():
+    ours = Looker()
+    x = np.arange(320)
+    pictures = [f.replace(planes=(np.tile((60 + 40 * np.sin(x / 40 + i / 5)).astype(np.uint8), (180, 1)),)) for i, f in enumerate(frames(125))]
+    looks = []
+    for i, frame in enumerate(route(iter(pictures), ours, Report())):
+        assert frame.pattern == "heavy" and frame.cut == (not i)
+        looks.append(ours.looks)
+    assert looks[24] >= 4 and looks[124] - looks[74] <= 4  # in the first second, and in the last two
+
+
 def test_a_flicker_does_not_switch(fake):
-    limits = Routing(oldest=0.2, recheck=0.2, wait=0.5)
+    limits = Routing(oldest=0.2, wait=0.5)
     out, report = routed(fake(["heavy", "light", "heavy", "clear", "heavy", "light"] + ["heavy"] * 20), frames(60), limits=limits)
     assert {frame.pattern for frame in out} == {"heavy"} and not report.switches
 

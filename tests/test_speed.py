@@ -38,7 +38,7 @@ class Watching:
 
 
 def test_the_steady_pace_leaves_start_up_out() -> None:
-    fps, cpu = speed.steady(Run(2.0, 3.0, None), Run(12.0, 23.0, None), 101)
+    fps, cpu = speed.steady(Run(2.0, 3.0, None), Run(12.0, 23.0, None), 102)
     assert (fps, cpu) == pytest.approx((10.0, 0.2))
 
 
