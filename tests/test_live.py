@@ -200,6 +200,19 @@ def test_transport_streams_over_udp(runtime):
     assert grows([seconds for _, seconds, _, _ in reader.numbers]) and report.arrived > 25
 
 
+def test_transport_streams_over_tcp_whose_camera_falls_silent(runtime, caplog):
+    camera, player = Publisher("tcp://127.0.0.1:23467", "mpegts"), Reader("tcp://127.0.0.1:23468?listen=1")
+    with camera, player as reader, live(job_of("tcp://127.0.0.1:23467?listen=1", "tcp://127.0.0.1:23468"), runtime) as report:
+        until(lambda: len(reader.numbers) > 25)
+        camera.paused.set()
+        until(lambda: report.reconnects >= 1)
+        camera.paused.clear()
+        seen = len(reader.numbers)
+        until(lambda: len(reader.numbers) > seen + 25)
+    assert grows([seconds for _, seconds, _, _ in reader.numbers]) and grows([number for number, _, _, _ in reader.numbers])
+    assert "tcp://127.0.0.1:23467?...: it says nothing; trying again in" in caplog.text
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program, as an RTMP server: PyAV cannot be one")
 def test_rtmp_in_and_out(runtime):
     packets, source, target = "udp://127.0.0.1:23460?pkt_size=1316", "rtmp://127.0.0.1:23461/live/secret", "rtmp://127.0.0.1:23462/live/secret"
