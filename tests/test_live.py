@@ -227,11 +227,11 @@ def test_rtmp_in_and_out(runtime):
     assert len(reader.sound) > 50 and report.damaged == 0
 
 
-def test_giving_up_is_one_line_without_credentials(server, runtime):
+def test_giving_up_is_one_line_without_credentials(server, runtime, caplog):
     job = job_of(server.url("absent", "me:secret@"), server.url("out"), attempts=2)
-    with pytest.raises(Ended, match="404 Not Found; gave up after 2 attempts") as fault:
+    with pytest.raises(Ended, match="404 Not Found; gave up after 2 failures") as fault:
         run_live(job, runtime)
-    assert "secret" not in str(fault.value)
+    assert "secret" not in str(fault.value) + caplog.text and caplog.text.count("trying again") == 1
 
 
 @pytest.mark.parametrize("source, targets", [("rtsp://a/b", ["rtsp://a/b"]), ("rtsp://a/b", ["-", "-"]), ("rtsp://a/b", ["http://a/c"])])

@@ -125,8 +125,8 @@ class Intake:
     def _give_up(self, why: str) -> None:
         if self.address.finite:
             raise Ended(f"{self.address}: {why}")
-        if self.reading.attempts and self.reading.backoff.failures >= self.reading.attempts:
-            raise Ended(f"{self.address}: {why}; gave up after {self.reading.attempts} attempts in a row, --attempts")
+        if self.reading.attempts and self.reading.backoff.failures + 1 >= self.reading.attempts:
+            raise Ended(f"{self.address}: {why}; gave up after {self.reading.attempts} failures in a row, --attempts")
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[av.container.InputContainer]:
