@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -138,6 +140,29 @@ def test_a_silent_camera_is_a_disconnect(server, runtime, tmp_path):
         until(lambda: report.frames > before + 10)
 
 
+def test_garbage_is_a_disconnect_and_harms_nothing(runtime, tmp_path):
+    url, halt = "udp://127.0.0.1:23469", threading.Event()
+
+    def babble():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as garbage:
+            while not halt.wait(0.005):
+                garbage.sendto(random.Random(0).randbytes(1316), ("127.0.0.1", 23469))
+
+    camera, thread = Publisher(f"{url}?pkt_size=1316", "mpegts"), threading.Thread(target=babble)
+    with camera, live(job_of(url, tmp_path / "rec.mkv", segment=600.0), runtime) as report:
+        until(lambda: report.frames > 25)
+        camera.paused.set()
+        thread.start()
+        until(lambda: report.reconnects >= 2)
+        halt.set()
+        thread.join()
+        camera.paused.clear()
+        before = report.frames
+        until(lambda: report.frames > before + 25)
+    (recorded,) = tmp_path.iterdir()
+    assert grows(film(recorded)[0]) and len(film(recorded)[0]) == report.outputs[0].sent
+
+
 def test_newest_wins_on_a_slow_machine_and_it_degrades_by_plan(server, fake, tmp_path):
     class Slow(fake):
         def derain(self, pattern, y, uv, near, peak):
@@ -210,7 +235,7 @@ def test_transport_streams_over_tcp_whose_camera_falls_silent(runtime, caplog):
         seen = len(reader.numbers)
         until(lambda: len(reader.numbers) > seen + 25)
     assert grows([seconds for _, seconds, _, _ in reader.numbers]) and grows([number for number, _, _, _ in reader.numbers])
-    assert "tcp://127.0.0.1:23467?...: it says nothing; trying again in" in caplog.text
+    assert "tcp://127.0.0.1:23467?...: nothing readable came in time; trying again in" in caplog.text
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program, as an RTMP server: PyAV cannot be one")
@@ -277,6 +302,18 @@ def test_sigterm_ends_within_two_seconds_and_the_report_is_silent_on_passwords(s
     assert told["arrived"] == told["frames"] + told["dropped"] > 0
     assert b"secret" not in said and "secret" not in (tmp_path / "r.json").read_text() + (tmp_path / "s" / "state.json").read_text()
     assert b"Traceback" not in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists() or not hasattr(os, "memfd_create"), reason="reads /proc")
+def test_a_password_does_not_show_in_ps(tmp_path):
+    program = "import sys; from derain_video.pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "rtsp://me:secret@127.0.0.1:9/x", str(tmp_path / "rec.mkv"), "--attempts", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        said = process.stderr.readline()
+        shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        said += process.communicate(timeout=30)[1]
+    assert process.returncode == 2 and said.count(b"rtsp://...@127.0.0.1:9/x: Connection refused") == 2
+    assert b"derain_video" in shown and b"secret" not in shown + said
 
 
 SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=512k tmpfs "$0" && exec "$@"')

@@ -108,7 +108,7 @@ class Intake:
             with self._open() as container:
                 self._read(container)
         except av.ExitError:  # of a time-out here; FFmpeg has no other word for it
-            why = "it says nothing"
+            why = "nothing readable came in time"
         except (av.FFmpegError, OpenError, OSError, ValueError) as error:
             why = redacted(line(error))
         if self._halt.is_set():
