@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -112,6 +113,8 @@ class Stream:
             else:
                 self._idle()
             self._tell(arrival)
+        if self._programme and not self.stop.is_set():
+            self._sound(self._programme, sys.maxsize)  # what was heard after the last picture
 
     def _end(self) -> bool:
         """Ends intake and outlets within GRACE. Frames that were waiting count as dropped."""
