@@ -73,7 +73,7 @@ class Intake:
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
         self.fault: Exception | None = None
         self._timeline, self._session = Timeline(), 0
-        self._first = 0.0
+        self._first, self._seen = 0.0, 0.0
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="derain-intake", daemon=True)
 
@@ -92,6 +92,12 @@ class Intake:
         """Whether the thread has gone."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def watch(self) -> None:
+        """Says it once if a camera device hangs. FFmpeg waits in its driver, and cannot be called off there."""
+        if self.address.scheme == "device" and self.report.input_up and time.monotonic() - self._seen > SILENCE:
+            self.report.input_up = False
+            log.warning("%s: nothing came for %g s; its driver hangs", self.address, SILENCE)
 
     def _run(self) -> None:
         try:
@@ -172,7 +178,8 @@ class Intake:
             return []
 
     def _see(self, picture: av.VideoFrame, stream: av.VideoStream, sound: Sound | None) -> None:
-        at = time.monotonic()
+        self._seen = at = time.monotonic()
+        self.report.input_up = True
         video = describe(picture, stream)
         seconds = None if picture.pts is None or not picture.time_base else float(picture.pts * picture.time_base)
         stamp = self._timeline.picture(seconds)
@@ -193,7 +200,6 @@ class Intake:
 
     def _welcome(self, picture: av.VideoFrame) -> None:
         check_size(picture.width, picture.height, self.reading.limit, self.address)
-        self.report.input_up = True
         self._session += 1
         log.info("%s: connected, %dx%d %s", self.address, picture.width, picture.height, picture.format.name)
 

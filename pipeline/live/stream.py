@@ -183,6 +183,7 @@ class Stream:
                 outlet.give(programme, piece)
 
     def _idle(self) -> None:
+        self.intake.watch()
         if self._programme:
             self._sound(self._programme, -1)
         for outlet in self.outlets:
