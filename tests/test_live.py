@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -138,6 +140,29 @@ def test_a_silent_camera_is_a_disconnect(server, runtime, tmp_path):
         until(lambda: report.frames > before + 10)
 
 
+def test_garbage_is_a_disconnect_and_harms_nothing(runtime, tmp_path):
+    url, halt = "udp://127.0.0.1:23469", threading.Event()
+
+    def babble():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as garbage:
+            while not halt.wait(0.005):
+                garbage.sendto(random.Random(0).randbytes(1316), ("127.0.0.1", 23469))
+
+    camera, thread = Publisher(f"{url}?pkt_size=1316", "mpegts"), threading.Thread(target=babble)
+    with camera, live(job_of(url, tmp_path / "rec.mkv", segment=600.0), runtime) as report:
+        until(lambda: report.frames > 25)
+        camera.paused.set()
+        thread.start()
+        until(lambda: report.reconnects >= 2)
+        halt.set()
+        thread.join()
+        camera.paused.clear()
+        before = report.frames
+        until(lambda: report.frames > before + 25)
+    (recorded,) = tmp_path.iterdir()
+    assert grows(film(recorded)[0]) and len(film(recorded)[0]) == report.outputs[0].sent
+
+
 def test_newest_wins_on_a_slow_machine_and_it_degrades_by_plan(server, fake, tmp_path):
     class Slow(fake):
         def derain(self, pattern, y, uv, near, peak):
@@ -164,8 +189,27 @@ def test_waiting_keeps_each_frame_of_a_file_and_its_end_is_the_end(clip, runtime
     (recorded,) = tmp_path.glob("rec*.mkv")
     assert (report.arrived, report.frames, report.dropped, len(film(recorded)[0])) == (40, 40, 0, 40)
     assert "#EXTINF" in (tmp_path / "hls" / "live.m3u8").read_text() and len(film(tmp_path / "hls" / "live0.ts")[0]) == 40
-    with av.open(str(recorded)) as container:
-        assert sum(p.size > 0 for p in container.demux(audio=0)) > 40
+    assert len(heard(recorded)) > 40
+
+
+def heard(path):
+    """When its packets of sound are played, in seconds."""
+    with av.open(str(path)) as container:
+        return [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.size]
+
+
+def test_sound_that_goes_on_after_the_last_picture_is_kept(clip, runtime, tmp_path):
+    short = tmp_path / "short.mkv"
+    with av.open(str(clip(times=[i * 512 for i in range(40)], sound=True))) as whole, av.open(str(short), "w") as out:
+        streams = [out.add_stream_from_template(stream) for stream in whole.streams]
+        for packet in whole.demux():
+            if packet.size and (packet.stream.type == "audio" or packet.dts * packet.time_base < 0.8):
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    assert run_live(job_of(short, tmp_path / "rec.mkv"), runtime)
+    (recorded,) = tmp_path.glob("rec*.mkv")
+    after = [[at - film(path)[0][-1] for at in heard(path)[-30:]] for path in (short, recorded)]
+    assert after[1] == pytest.approx(after[0], abs=0.003) and after[0][-1] > 0.7
 
 
 def test_a_playlist_comes_in_bursts_and_goes_out_evenly(server, runtime, tmp_path):
@@ -184,11 +228,12 @@ def test_a_playlist_comes_in_bursts_and_goes_out_evenly(server, runtime, tmp_pat
     assert report.dropped < report.arrived / 4
 
 
-def test_recordings_join_without_a_gap(clip, runtime, tmp_path):
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_recordings_join_without_a_gap(clip, runtime, tmp_path, ending):
     source = clip(times=[i * 512 for i in range(75)])
     report = LiveReport()
-    assert run_live(job_of(source, tmp_path / "rec.mp4", segment=1.0), runtime, report)
-    parts = [film(path)[0] for path in sorted(tmp_path.glob("rec*.mp4"))]
+    assert run_live(job_of(source, tmp_path / f"rec.{ending}", segment=1.0), runtime, report)
+    parts = [film(path)[0] for path in sorted(tmp_path.glob(f"rec*.{ending}"))]
     assert len(parts) == 3 and sum(map(len, parts)) == 75
     assert all(times[0] == 0 and np.allclose(np.diff(times), 0.04, atol=1e-4) for times in parts)
 
@@ -198,6 +243,19 @@ def test_transport_streams_over_udp(runtime):
     with camera, player as reader, live(job_of("udp://127.0.0.1:23457", "udp://127.0.0.1:23458"), runtime) as report:
         until(lambda: len(reader.numbers) > 25)
     assert grows([seconds for _, seconds, _, _ in reader.numbers]) and report.arrived > 25
+
+
+def test_transport_streams_over_tcp_whose_camera_falls_silent(runtime, caplog):
+    camera, player = Publisher("tcp://127.0.0.1:23467", "mpegts"), Reader("tcp://127.0.0.1:23468?listen=1")
+    with camera, player as reader, live(job_of("tcp://127.0.0.1:23467?listen=1", "tcp://127.0.0.1:23468"), runtime) as report:
+        until(lambda: len(reader.numbers) > 25)
+        camera.paused.set()
+        until(lambda: report.reconnects >= 1)
+        camera.paused.clear()
+        seen = len(reader.numbers)
+        until(lambda: len(reader.numbers) > seen + 25)
+    assert grows([seconds for _, seconds, _, _ in reader.numbers]) and grows([number for number, _, _, _ in reader.numbers])
+    assert "tcp://127.0.0.1:23467?...: nothing readable came in time; trying again in" in caplog.text
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program, as an RTMP server: PyAV cannot be one")
@@ -214,11 +272,11 @@ def test_rtmp_in_and_out(runtime):
     assert len(reader.sound) > 50 and report.damaged == 0
 
 
-def test_giving_up_is_one_line_without_credentials(server, runtime):
+def test_giving_up_is_one_line_without_credentials(server, runtime, caplog):
     job = job_of(server.url("absent", "me:secret@"), server.url("out"), attempts=2)
-    with pytest.raises(Ended, match="404 Not Found; gave up after 2 attempts") as fault:
+    with pytest.raises(Ended, match="404 Not Found; gave up after 2 failures") as fault:
         run_live(job, runtime)
-    assert "secret" not in str(fault.value)
+    assert "secret" not in str(fault.value) + caplog.text and caplog.text.count("trying again") == 1
 
 
 @pytest.mark.parametrize("source, targets", [("rtsp://a/b", ["rtsp://a/b"]), ("rtsp://a/b", ["-", "-"]), ("rtsp://a/b", ["http://a/c"])])
@@ -264,6 +322,18 @@ def test_sigterm_ends_within_two_seconds_and_the_report_is_silent_on_passwords(s
     assert told["arrived"] == told["frames"] + told["dropped"] > 0
     assert b"secret" not in said and "secret" not in (tmp_path / "r.json").read_text() + (tmp_path / "s" / "state.json").read_text()
     assert b"Traceback" not in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists() or not hasattr(os, "memfd_create"), reason="reads /proc")
+def test_a_password_does_not_show_in_ps(tmp_path):
+    program = "import sys; from derain_video.pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "rtsp://me:secret@127.0.0.1:9/x", str(tmp_path / "rec.mkv"), "--attempts", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        said = process.stderr.readline()
+        shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        said += process.communicate(timeout=30)[1]
+    assert process.returncode == 2 and said.count(b"rtsp://...@127.0.0.1:9/x: Connection refused") == 2
+    assert b"derain_video" in shown and b"secret" not in shown + said
 
 
 SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=512k tmpfs "$0" && exec "$@"')

@@ -73,7 +73,7 @@ class Intake:
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
         self.fault: Exception | None = None
         self._timeline, self._session = Timeline(), 0
-        self._first = 0.0
+        self._first, self._seen = 0.0, 0.0
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="derain-intake", daemon=True)
 
@@ -93,6 +93,12 @@ class Intake:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def watch(self) -> None:
+        """Says it once if a camera device hangs. FFmpeg waits in its driver, and cannot be called off there."""
+        if self.address.scheme == "device" and self.report.input_up and time.monotonic() - self._seen > SILENCE:
+            self.report.input_up = False
+            log.warning("%s: nothing came for %g s; its driver hangs", self.address, SILENCE)
+
     def _run(self) -> None:
         try:
             while not self._halt.is_set():
@@ -107,6 +113,8 @@ class Intake:
         try:
             with self._open() as container:
                 self._read(container)
+        except av.ExitError:  # of a time-out here; FFmpeg has no other word for it
+            why = "nothing readable came in time"
         except (av.FFmpegError, OpenError, OSError, ValueError) as error:
             why = redacted(line(error))
         if self._halt.is_set():
@@ -123,8 +131,8 @@ class Intake:
     def _give_up(self, why: str) -> None:
         if self.address.finite:
             raise Ended(f"{self.address}: {why}")
-        if self.reading.attempts and self.reading.backoff.failures >= self.reading.attempts:
-            raise Ended(f"{self.address}: {why}; gave up after {self.reading.attempts} attempts in a row, --attempts")
+        if self.reading.attempts and self.reading.backoff.failures + 1 >= self.reading.attempts:
+            raise Ended(f"{self.address}: {why}; gave up after {self.reading.attempts} failures in a row, --attempts")
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[av.container.InputContainer]:
@@ -170,7 +178,8 @@ class Intake:
             return []
 
     def _see(self, picture: av.VideoFrame, stream: av.VideoStream, sound: Sound | None) -> None:
-        at = time.monotonic()
+        self._seen = at = time.monotonic()
+        self.report.input_up = True
         video = describe(picture, stream)
         seconds = None if picture.pts is None or not picture.time_base else float(picture.pts * picture.time_base)
         stamp = self._timeline.picture(seconds)
@@ -191,7 +200,6 @@ class Intake:
 
     def _welcome(self, picture: av.VideoFrame) -> None:
         check_size(picture.width, picture.height, self.reading.limit, self.address)
-        self.report.input_up = True
         self._session += 1
         log.info("%s: connected, %dx%d %s", self.address, picture.width, picture.height, picture.format.name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -112,6 +113,8 @@ class Stream:
             else:
                 self._idle()
             self._tell(arrival)
+        if self._programme and not self.stop.is_set():
+            self._sound(self._programme, sys.maxsize)  # what was heard after the last picture
 
     def _end(self) -> bool:
         """Ends intake and outlets within GRACE. Frames that were waiting count as dropped."""
@@ -180,6 +183,7 @@ class Stream:
                 outlet.give(programme, piece)
 
     def _idle(self) -> None:
+        self.intake.watch()
         if self._programme:
             self._sound(self._programme, -1)
         for outlet in self.outlets:
