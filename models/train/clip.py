@@ -235,7 +235,8 @@ class Training:
         self.rate, self.drawing, self.matching = (RATE / 2, 0.0, 0.0) if start else (RATE, DRAWING, MATCHING)
         self.mean = deepcopy(self.model).eval().requires_grad_(False)
         self.drawer = Drawer(self.model.visual)
-        self.gauge = Gauge(self.model.text_projection.shape[-1])
+        visual: Any = self.model.visual
+        self.gauge = Gauge(visual.output_dim)
         self.parameters = [*self.model.parameters(), *self.drawer.parameters(), *self.gauge.parameters()]
         self.optimiser = torch.optim.AdamW(self.parameters, self.rate, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
