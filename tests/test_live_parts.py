@@ -154,6 +154,7 @@ def test_the_most_bits_hold_when_a_camera_becomes_faster():
     pieces = [piece for frame in noise(200) for piece in programme.encode(frame, 0.0)]
     assert pieces[0].key and [piece.pts for piece in pieces] == [3600 * number for number in range(200)]
     assert sum(len(piece.data) for piece in pieces[25:]) * 8 / 7 < 330_000
+    assert np.diff([piece.pts for piece in pieces if piece.key]).tolist() == [90000] * 7  # and a key frame comes each second
 
 
 def resident():

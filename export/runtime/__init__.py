@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import logging
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 from ...models.spec import SPECS
@@ -74,6 +73,8 @@ def candidates() -> list[tuple[str, str]]:
     ]
     if not gpu.count():
         return processor
+    from importlib import metadata  # takes 40 ms to import
+
     card = [("tensorrt", "an NVIDIA GPU is there"), ("torch", "an NVIDIA GPU is there, tensorrt is not")]
     if installed("onnx") and "onnxruntime-gpu" in metadata.packages_distributions().get("onnxruntime", ()):
         card.append(("onnx", "an NVIDIA GPU is there, neither tensorrt nor torch is"))
