@@ -50,7 +50,7 @@ BARRED = 0.15
 UNSEEN, SPARSE, THICK = 0.002, (0.008, 0.06), 0.1
 """Shares of a frame under streaks: below the first nobody sees rain, the second makes it light, from the third it is heavy."""
 
-VEILED = 0.06
+VEILED = 0.1
 """Light that the veil of a downpour adds to a scene of middling brightness, 0..1 for peak, from which it is seen."""
 
 DRAWS = 40
