@@ -33,7 +33,7 @@ from .loop import Place, command, commit
 from .precision import autocast
 from .rain import Storm, bank, log_uniform, uniform
 
-SHARES = {"clear": 0.34, "light": 0.28, "heavy": 0.19, "downpour": 0.19}
+SHARES = {"clear": 0.32, "light": 0.24, "heavy": 0.26, "downpour": 0.18}
 """How often each pattern is seen: dry and nearly dry scenes are the hard ones."""
 
 LARGE = 352
