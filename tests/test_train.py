@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from derain_video.models.store import load, subnet
+from derain_video.models.spec import FAST
+from derain_video.models.store import load, save, subnet
+from derain_video.models.subnet import DerainNet
 from derain_video.models.train import loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.clip import barred
+from derain_video.models.train.data import Answered, make_still
 from derain_video.models.train.footage import Scene, cut
+from derain_video.models.train.footage import load as load_footage
+from derain_video.models.train.rain import bank
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +148,24 @@ def test_a_missing_compiler_is_one_line(footage: Path, monkeypatch: pytest.Monke
     assert main(["generalist", str(footage), "--compile"]) == 2
     error = capsys.readouterr().err
     assert "no-compiler" in error and error.count("\n") == 1
+
+
+def test_the_second_network_of_stills_has_the_first_ones_answer_for_neighbours(footage: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = DerainNet(FAST)
+    torch.nn.init.normal_(first.head.weight, std=0.2)
+    save(tmp_path / "fast_still.safetensors", first.state_dict(), {})
+    scene, storms = load_footage([footage])[0], bank(torch.Generator().manual_seed(1), 4)
+    alone, seconded = (
+        how(torch.Generator().manual_seed(2), scene, storms, "heavy") for how in (make_still, Answered(tmp_path / "fast_still.safetensors"))
+    )
+    assert torch.equal(alone.y, seconded.y) and torch.equal(alone.near, alone.y.expand(4, -1, -1))
+    y = alone.y[None].float() / 255
+    with torch.no_grad():
+        answer = (y + first(y, alone.uv[None].float() / 255, torch.zeros(1, 4, *y.shape[2:])).y).clamp(0, 1) * 255
+    assert (seconded.near.float() - answer[0]).abs().max() <= 0.51 and (answer - 255 * y).abs().max() > 5
+
+
+def test_second_networks_begin_from_the_generalist_and_know_their_first(tmp_path: Path) -> None:
+    recipe = loop.specialist("second", 1, "fast", tmp_path, 1)
+    assert recipe.still and recipe.start == tmp_path / "fast_generalist.safetensors" and recipe.first == tmp_path / "fast_still.safetensors"
