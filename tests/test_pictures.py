@@ -53,7 +53,7 @@ def test_a_numbered_sequence_is_a_film(tmp_path, runtime):
         paint(tmp_path / f"in_{i:04d}.png", 2 * i)
     run(Job(tmp_path / "in_%04d.png", tmp_path / "out_%04d.png"), runtime)
     assert sorted(p.name for p in tmp_path.glob("out*")) == [f"out_{i:04d}.png" for i in range(7, 13)]
-    assert max(len(np.unique(state[0, :, 5, 70])) for state in runtime.states) > 1  # neighbours were used
+    assert max(np.ptp(state[0].astype(int), axis=0).max() for state in runtime.states) > 0  # neighbours were used
 
 
 def test_a_film_as_pictures_and_back(tmp_path, fake, clip, look):
