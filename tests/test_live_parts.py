@@ -1,23 +1,30 @@
 """The parts of the live pipeline that need no peer: clocks, boxes, the plan, half size, what is shown of an address."""
 
+import errno
 import gc
 import os
 import threading
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from derain_video.models.spec import STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.decode import Video
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import TICK, Backoff, Timeline
+from derain_video.pipeline.live.fault import reason
 from derain_video.pipeline.live.half import halved, restored
+from derain_video.pipeline.live.intake import Arrival, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
 from derain_video.pipeline.live.programme import Programme
+from derain_video.pipeline.live.state import LiveReport
+from derain_video.pipeline.live.stream import LiveJob, run_live
 
 
 @pytest.mark.parametrize(
@@ -174,3 +181,31 @@ def test_an_encoder_goes_with_its_programme():
     finally:
         gc.enable()
     assert grown[-1] - grown[9] < 10  # 40 encoders of more than a MiB each
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (av.ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused", "rtsp://me:secret@cam"), "nothing listens there"),
+        (av.HTTPUnauthorizedError(1, "Server returned 401 Unauthorized", "rtsp://me:secret@cam"), "user or password missing or refused"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "the other side closed the connection"),
+        (OSError(errno.ENOSPC, "No space left on device", "rec.mkv"), "no room left on the disk"),
+        (OSError(errno.EDOM, "an odd fault", "rtsp://me:secret@cam"), "an odd fault"),
+    ],
+)
+def test_a_fault_is_told_in_words_that_help(error, words):
+    assert reason(error).startswith(words) and "secret" not in reason(error)
+
+
+def test_what_was_seen_before_a_reconnect_is_forgotten(runtime, monkeypatch):
+    video = Video(96, 64, LAYOUTS["yuv420p"], TICK, Fraction(25), tags=(1, 1, 1, 1), aspect=None)
+
+    def connect(intake):
+        for number, session in enumerate([1, 1, 1, 2, 2, 2]):
+            intake.frames.put(Arrival(yuv(64, 96, 100).replace(pts=3600 * number), video, None, 0.0, session))
+        intake.halt()
+
+    monkeypatch.setattr(Intake, "_connect", connect)
+    report = LiveReport()
+    run_live(LiveJob(Address("rtsp://camera/1"), (), Reading(wait=True)), runtime, report)
+    assert report.frames == 6 and [call[0] for call in runtime.calls] == [STILL, "heavy", "heavy", STILL, "heavy", "heavy"]

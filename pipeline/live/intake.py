@@ -18,6 +18,7 @@ from ..errors import DerainError, OpenError, line
 from ..frame import LAYOUTS, Frame, nearest, planes_of
 from .address import SILENCE, Address, redacted
 from .clock import TICK, Backoff, Timeline
+from .fault import reason
 from .mailbox import Mailbox
 from .programme import Piece, Sound
 from .state import LiveReport
@@ -113,10 +114,8 @@ class Intake:
         try:
             with self._open() as container:
                 self._read(container)
-        except av.ExitError:  # of a time-out here; FFmpeg has no other word for it
-            why = "nothing readable came in time"
         except (av.FFmpegError, OpenError, OSError, ValueError) as error:
-            why = redacted(line(error))
+            why = redacted(reason(error))
         if self._halt.is_set():
             return
         if time.monotonic() - begin > HEALTHY:

@@ -6,7 +6,6 @@ Told by the environment, which others cannot see: a URL with a password on a com
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 import av
 
 from .address import SOUND, Address, redacted, segment_name
+from .fault import reason
 
 VARIABLE = "DERAIN_RELAY"
 
@@ -146,8 +146,7 @@ def main() -> int:
     try:
         relay(Address(told["url"]), told["segment"])
     except (av.FFmpegError, OSError, ValueError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC
-        say("error", "no room left on the disk; free some" if full else getattr(error, "strerror", None) or error)
+        say("error", reason(error))
         return 1
     return 0
 
