@@ -86,15 +86,16 @@ def test_an_ablation_needs_steps_to_count_and_frames_to_judge_by(footage: Path, 
     assert "--steps: 0: give a whole number" in capsys.readouterr().err
 
 
-def test_specialists_have_their_own_beginning(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["specialist", str(footage), "--start", "mine.safetensors"]) == 2
-    error = capsys.readouterr().err
-    assert "--start mine.safetensors" in error and error.count("\n") == 1
+def test_several_specialists_have_their_own_beginning(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for patterns in ([], ["--pattern", "still", "--pattern", "light"]):
+        assert main(["specialist", str(footage), *patterns, "--start", "mine.safetensors"]) == 2
+        error = capsys.readouterr().err
+        assert "--start mine.safetensors" in error and error.count("\n") == 1
 
 
 def test_a_missing_beginning_is_one_line(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for what in ("clip", "generalist"):
-        assert main([what, str(footage), "--start", str(tmp_path / "none"), "--runs", str(tmp_path / "runs")]) == 2
+    for what in (["clip"], ["generalist"], ["specialist", "--pattern", "still"]):
+        assert main([*what, str(footage), "--start", str(tmp_path / "none"), "--runs", str(tmp_path / "runs")]) == 2
         error = capsys.readouterr().err
         assert "none: no weights there" in error and error.count("\n") == 1
 

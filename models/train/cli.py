@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--steps", type=_count, default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
     top.add_argument("--pattern", choices=(*NETWORKS, SECOND), action="append", help="specialists to train (default: each)")
-    top.add_argument("--start", type=Path, metavar="FILE", help="with clip and generalist: weights to begin from, those that ship say")
+    top.add_argument("--start", type=Path, metavar="FILE", help="with clip, generalist or one --pattern: weights to begin from, those that ship say")
     top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
     top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
     top.add_argument("--out", type=Path, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
@@ -98,8 +98,8 @@ def _check(options: argparse.Namespace) -> None:
             raise FileNotFoundError(f"{folder}: no such folder; give folders of clean clips and stills")
     if bool(options.folders) == bool(options.pairs):
         raise ValueError("give folders of clean clips and stills, or --pairs ROOT: derain-train generalist FOLDER")
-    if options.start and options.what not in ("clip", "generalist"):
-        raise ValueError(f"--start {options.start}: clip and generalist begin from weights; {options.what} has its own beginning")
+    if options.start and options.what not in ("clip", "generalist") and not (options.what == "specialist" and len(options.pattern or ()) == 1):
+        raise ValueError(f"--start {options.start}: clip, generalist and the specialist of one --pattern begin from weights; {options.what} does not")
     if options.compile and not shutil.which(compiler := os.environ.get("CXX", "g++")):
         raise FileNotFoundError(f"--compile: {compiler} is not there, and torch.compile needs it; install g++, or train without --compile")
     if ranks.count() > 1 and options.what not in ("generalist", "specialist"):
@@ -126,7 +126,8 @@ def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> lis
         recipes.append(_generalist(options))
     if options.what in ("specialist", "all"):
         patterns = options.pattern or (RAINY if shelves else (*NETWORKS, SECOND))
-        recipes += [specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in patterns]
+        made = (specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in patterns)
+        recipes += [replace(recipe, start=options.start or recipe.start) for recipe in made] if options.what == "specialist" else made
     recipes = [replace(recipe, loss=options.loss, attention=options.attention, steps=options.steps) for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes
 
