@@ -2,7 +2,8 @@
 
 A signature (a tiny luma thumbnail and the energy of fine detail) is compared with that of the frame perceived last. The
 answer changes only if another pattern wins by a margin for some time; at a cut it counts at once. While another pattern wins,
-and while fine detail changes, as in a fade, every frame is looked at: so the answer is that of looking at every frame throughout.
+while the scores change from look to look, and while fine detail changes, as in a fade, every frame is looked at: so the answer
+is that of looking at every frame throughout.
 """
 
 from __future__ import annotations
@@ -40,15 +41,17 @@ class Routing:
     oldest: age at which perception runs in any case.
     rest: age before which a thumbnail that differs is not looked at again after one that did. It doubles each time, up to half of
     `oldest`, while nothing else calls for a look: a camera that moves would else be looked through all the time.
+    shift: change of a score between two looks from which the next frame is looked at too.
     margin, wait: by how much of the probability, and for how long, a new pattern must lead.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
     settle: in so many frames after a cut, above four times `cut`.
     """
 
     moved: float = 16.0
-    detail: float = 0.1
+    detail: float = 0.06
     oldest: float = 2.0
     rest: float = 0.1
+    shift: float = 0.1
     margin: float = 0.1
     wait: float = 0.4
     cut: float = 10.0
@@ -111,6 +114,8 @@ class Router:
         self.pattern = ""
         self.rival, self.since = "", 0.0
         self.rest = 0.0
+        self.scores: list[float] = []
+        self.shifting = False
         self.perceived: tuple[Signature, float] | None = None
 
     def __call__(self, frame: Frame) -> Frame:
@@ -130,7 +135,7 @@ class Router:
         """Whether to look whatever moves: then motion is looked at without rest again."""
         assert self.perceived, "the first frame is a cut"
         last, when = self.perceived
-        stale = bool(self.rival) or not 0 <= now - when < self.limits.oldest or seen.sharper(last, self.limits)
+        stale = bool(self.rival) or self.shifting or not 0 <= now - when < self.limits.oldest or seen.sharper(last, self.limits)
         self.rest = 0.0 if stale else self.rest
         return stale
 
@@ -146,6 +151,8 @@ class Router:
         y, uv = split(frame)
         scores = self.perceiver.perceive(views(y, uv, frame.layout.peak)).tolist()
         self.perceived = seen, frame.seconds
+        self.shifting = not cut and any(abs(a - b) > self.limits.shift for a, b in zip(scores, self.scores, strict=False))
+        self.scores = scores
         best = routed(scores)
         if cut or not self.pattern:
             self.rest = 0.0

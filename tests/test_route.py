@@ -89,6 +89,26 @@ def test_in_a_fade_decisions_are_those_of_looking_at_every_frame(begin):
     assert every.looks == 125 and ours.looks < 40
 
 
+class Drifting:
+    """Says heavy, less surely with each of the first four looks."""
+
+    looks = 0
+
+    def perceive(self, views):
+        self.looks += 1
+        sure = 0.9 - 0.12 * min(3, self.looks - 1)
+        return np.array([0.0, 1 - sure, sure, 0.0], np.float32)
+
+
+def test_while_scores_change_every_frame_is_looked_at():
+    seen = Drifting()
+    looks = []
+    for _ in route(frames(100), seen, Report()):
+        looks.append(seen.looks)
+    assert (looks[49], looks[50]) == (1, 2)  # the answer was two seconds old
+    assert looks[51:54] == [3, 4, 5] and looks[99] == 5  # until the scores rest
+
+
 def test_a_camera_that_moves_on_and_on_is_looked_at_more_and_more_seldom():
     ours = Looker()
     x = np.arange(320)
