@@ -315,6 +315,14 @@ def test_the_edge_folder_runs_alone(weights: Path, clip: Path, tmp_path: Path) -
             assert sum(1 for _ in box.decode(video=0)) == 8
 
 
+def test_the_networks_that_ship_have_an_int8_form(tmp_path: Path) -> None:
+    code = "import sys; from derain_video.export.cli import main; sys.exit(main(sys.argv[1:]))"
+    options = ["onnx", "--precision", "int8", "--dtype", "u8", "--only", "perception", "heavy", "--out", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(manifest.read(tmp_path)) == {"perception_int8.onnx", "fast_heavy_u8_int8.onnx"}
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
