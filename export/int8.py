@@ -1,8 +1,8 @@
 """An int8 graph: convolutions between QuantizeLinear and DequantizeLinear nodes, their ranges taken from calibration frames.
 
-Symmetric, as TensorRT wants it. The convolutions that lose most stay in float: the last one, the one that comes back to half resolution,
-and the first ones down to quarter resolution, where rain is told from background. They were found by leaving out one at a time. Of
-the CLIP only the last stage is int8, which has most of the image tower's weights: thin rain does not survive it before.
+Symmetric, as TensorRT wants it. The convolutions that lose most stay in float: the last ones, at half resolution, and the first ones
+down to quarter resolution, where rain is told from background. They were found by leaving out one at a time. Of the CLIP only the
+last stage is int8, which has most of the image tower's weights: thin rain does not survive it before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-KEPT = re.compile(r"(^|\.)(stem|to_quarter|down_quarter|from_quarter|head)\.|^visual\.(conv\d|layer[123])\.")
+KEPT = re.compile(r"(^|\.)(stem|to_quarter|down_quarter|up_half|head)\.|^visual\.(conv\d|layer[123])\.")
 """What the weights of convolutions that stay in float are called."""
 
 Feed = Mapping[str, NDArray[Any]]
