@@ -69,7 +69,14 @@ def convert(net: nn.Module, graph: Graph) -> bytes:
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    return bytes(program.model_proto.SerializeToString())
+    return bytes(_anonymous(program.model_proto).SerializeToString())
+
+
+def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the exporter's notes on each node, which hold the paths of this machine."""
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del part.metadata_props[:]
+    return model
 
 
 def retyped(data: bytes, graph: Graph) -> bytes:

@@ -232,6 +232,12 @@ def test_graphs_have_the_contracts_signature(graphs: Path) -> None:
     assert kinds == {**planes, "peak": "FLOAT", "mask": "UINT8"}
 
 
+def test_graphs_hold_no_path_of_the_machine_that_made_them(graphs: Path) -> None:
+    root = str(Path(to_onnx.__file__).parents[1]).encode()
+    assert not [path.name for folder in (graphs, manifest.GRAPHS) for path in folder.glob("*.onnx") if root in path.read_bytes()]
+    assert not [path.name for path in manifest.GRAPHS.glob("*.onnx") if b"subnet.py" in path.read_bytes()]
+
+
 def test_low_precisions_are_in_the_graph_itself(graphs: Path) -> None:
     assert types((graphs / "fast_light_u8_fp16.onnx").read_bytes())["float16"] > 20
     kinds = {node.op_type for node in onnx.load(graphs / "fast_light_u8_int8.onnx").graph.node}
