@@ -127,7 +127,7 @@ def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> lis
     if options.what in ("specialist", "all"):
         patterns = options.pattern or (RAINY if shelves else (*NETWORKS, SECOND))
         made = (specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in patterns)
-        recipes += [replace(recipe, start=options.start or recipe.start) for recipe in made] if options.what == "specialist" else made
+        recipes += [replace(recipe, start=options.start or recipe.start) for recipe in made]
     recipes = [replace(recipe, loss=options.loss, attention=options.attention, steps=options.steps) for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes
 
