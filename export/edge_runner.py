@@ -48,7 +48,7 @@ def derain(packed: Planes, before: "deque[Planes]", name: str, precision: str) -
     height, width = packed.shape[0] * 2 // 3, packed.shape[1]
     y, uv = packed[None, :height], packed[height:].reshape(2, height // 2, width // 2)
     state = np.sort(np.stack([*before, *[y[0]] * 4][:4]), axis=0)
-    feed = {"y": padded(y, 64), "uv": padded(uv, 32), "near": padded(state, 64), "peak": np.array([255], np.float32)}
+    feed = {"y": padded(y, 8), "uv": padded(uv, 4), "near": padded(state, 8), "peak": np.array([255], np.float32)}
     y, uv, _ = session(f"*_{name if before else 'still'}_u8", precision).run(None, feed)
     return np.concatenate([y[0, 0, :height, :width], uv[0, :, : height // 2, : width // 2].reshape(-1, width)])
 

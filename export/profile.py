@@ -12,7 +12,7 @@ Shape = tuple[int, ...]
 Range = tuple[Shape, Shape, Shape]
 """Smallest, tuned for, largest."""
 
-BUCKETS = ((384, 640), (576, 1024), (768, 1280), (1088, 1920), (1472, 2560), (2176, 3840))
+BUCKETS = ((360, 640), (576, 1024), (720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
 """Padded heights and widths up to which frames share an engine, lying; standing ones are tuned for these turned round."""
 
 

@@ -131,7 +131,7 @@ def _pictures(graph: Graph, wanted: Tensor | tuple[Tensor, ...], got: list[NDArr
 def probes(graph: Graph) -> list[Probe]:
     """Drawn frames of two sizes, 8-bit or 10-bit as the graph's planes are."""
     peak = 255 if graph.dtype in ("", "u8") else 1023
-    return [drawn(192, 256, peak), drawn(128, 320, peak, seed=1)]
+    return [drawn(184, 256, peak), drawn(128, 328, peak, seed=1)]
 
 
 def feed(graph: Graph, frame: Probe) -> dict[str, NDArray[Any]]:
@@ -147,7 +147,7 @@ def tensors(graph: Graph, frame: Probe) -> tuple[Tensor, ...]:
 def _dynamic(graph: Graph) -> tuple[dict[int, Any] | None, ...]:
     if graph.network == PERCEPTION:
         return ({0: Dim("views", min=1, max=64)},)
-    high, wide = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
+    high, wide = Dim("h", min=1, max=4096), Dim("w", min=1, max=4096)
     luma = {2: MULTIPLE * high, 3: MULTIPLE * wide}
     return (luma, {2: MULTIPLE // 2 * high, 3: MULTIPLE // 2 * wide}, luma, None)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class MaskGuidedCrossAttention(nn.Module):
     """Adds to rainy positions what the background of their window offers.
 
-    width: channels of the features. window: side of a window; H and W are multiples of it.
+    width: channels of the features. window: side of a window. What windows at the right and the bottom have beyond the picture
+    counts as rain, so that nothing is drawn from there.
     """
 
     def __init__(self, width: int, window: int) -> None:
@@ -31,22 +33,24 @@ class MaskGuidedCrossAttention(nn.Module):
         """x: (N, C, H, W) features; mask: (N, 1, H, W) probability of rain in 0..1. Returns (N, C, H, W)."""
         height, width = x.shape[-2:]
         background = x * (1 - mask)
-        query = self._windows(self.query(x * mask), height, width)  # (windows, w*w, C)
-        key = self._windows(self.key(background), height, width)
-        value = self._windows(self.value(background), height, width)
-        clean = self._windows(1 - mask, height, width).transpose(1, 2)  # (windows, 1, w*w)
+        query = self._windows(self.query(x * mask))  # (windows, w*w, C)
+        key = self._windows(self.key(background))
+        value = self._windows(self.value(background))
+        clean = self._windows(1 - mask).transpose(1, 2)  # (windows, 1, w*w)
         scores = query @ key.transpose(1, 2) * self.width**-0.5 + torch.log(clean + 1e-3)
         drawn = self._frame(scores.softmax(-1) @ value, height, width)
         return x + mask * self.out(drawn)  # type: ignore[no-any-return]
 
-    def _windows(self, x: Tensor, height: int, width: int) -> Tensor:
-        """(N, C, H, W) to (windows, w*w, C)."""
+    def _windows(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (windows, w*w, C), windows filled up with zeros."""
         side, channels = self.window, x.shape[1]
-        x = x.reshape(-1, channels, height // side, side, width // side, side)
+        x = functional.pad(x, (0, -x.shape[-1] % side, 0, -x.shape[-2] % side))
+        x = x.reshape(-1, channels, x.shape[-2] // side, side, x.shape[-1] // side, side)
         return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, side * side, channels)
 
     def _frame(self, x: Tensor, height: int, width: int) -> Tensor:
         """(windows, w*w, C) back to (N, C, H, W)."""
         side = self.window
-        x = x.reshape(-1, height // side, width // side, side, side, self.width)
-        return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.width, height, width)
+        rows, columns = (height + side - 1) // side, (width + side - 1) // side
+        x = x.reshape(-1, rows, columns, side, side, self.width)
+        return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.width, rows * side, columns * side)[..., :height, :width]

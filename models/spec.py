@@ -35,8 +35,11 @@ def routed(scores: Sequence[float]) -> str:
 NEIGHBOURS = 4
 """Luma planes of temporal state that each sub-network sees beside the frame."""
 
-MULTIPLE = 64
+MULTIPLE = 8
 """Height and width of the planes that a sub-network takes are multiples of this many luma pixels."""
+
+WINDOW = 64
+"""Luma pixels of the side of the largest window that a sub-network divides its picture into."""
 
 
 ATTENTIONS = ("masked", "plain", "none")
@@ -49,7 +52,7 @@ class NetSpec:
 
     widths: channels at half, quarter and eighth resolution.
     depths: residual blocks on the way down and up at half and quarter resolution, and at the bottom.
-    window: side of the attention window at eighth resolution, in pixels there; 8 * window divides MULTIPLE.
+    window: side of the attention window at eighth resolution, in pixels there; 8 * window divides WINDOW.
     attention: one of ATTENTIONS.
     """
 

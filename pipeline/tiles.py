@@ -1,7 +1,8 @@
 """A frame that is too large for one call of a network, in tiles whose seams do not show.
 
-Tiles begin at multiples of MULTIPLE, so that attention windows are those of the whole frame, and each reaches MARGIN past its seams:
+Tiles begin at multiples of WINDOW, so that attention windows are those of the whole frame, and each reaches MARGIN past its seams:
 one window for attention and one for the convolutions before and after it. So a tile's pixels are those of the whole frame.
+Where a frame ends within a window, all tiles are longer by what that window has of the frame, so that all are of one size.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..export.runtime.base import Clean, Runtime
-from ..models.spec import MULTIPLE, STILL
+from ..models.spec import STILL, WINDOW
 
-MARGIN = 2 * MULTIPLE
+MARGIN = 2 * WINDOW
 """Luma pixels that a tile sees past a seam: more than one network reaches."""
 
-FAR = 3 * MULTIPLE
+FAR = 3 * WINDOW
 """The same for STILL, whose two halves reach twice as far."""
 
 BUDGET = {"cpu": 5 << 19, "cuda": 1 << 24}
@@ -40,22 +41,24 @@ class Part:
 
 
 def parts(length: int, count: int, margin: int) -> list[Part]:
-    """`count` tiles of one size along `length`, a multiple of MULTIPLE; fewer where they would add nothing."""
+    """`count` tiles of one size along `length`; fewer where they would add nothing."""
     size = _size(length, count, margin)
-    begins = list(dict.fromkeys(min(i * (size - 2 * margin), length - size) for i in range(count)))
+    step = size - length % WINDOW - 2 * margin
+    begins = list(dict.fromkeys(min(i * step, length - size) for i in range(count)))
     seams = [0, *(begin + margin for begin in begins[1:]), length]
     return [Part(begin, begin + size, first, last) for begin, first, last in zip(begins, seams[:-1], seams[1:], strict=True)]
 
 
 def _size(length: int, count: int, margin: int) -> int:
-    """Length of a tile: the shortest multiple of MULTIPLE with which `count` of them overlap by two margins at each seam."""
-    blocks = -(-(length + (count - 1) * 2 * margin) // (count * MULTIPLE))
-    return min(length, blocks * MULTIPLE)
+    """Length of a tile: the shortest, in whole windows and the frame's last one, with which `count` overlap by two margins at each seam."""
+    rest = length % WINDOW
+    windows = -(-(length - rest + (count - 1) * 2 * margin) // (count * WINDOW))
+    return min(length, windows * WINDOW + rest)
 
 
 def grid(height: int, width: int, budget: int, margin: int) -> tuple[int, int]:
     """Rows and columns of tiles of at most `budget` pixels, with the fewest pixels in all; the finest grid if none fits."""
-    rows, columns = (range(1, max(1, side // (margin + MULTIPLE)) + 1) for side in (height, width))
+    rows, columns = (range(1, max(1, side // (margin + WINDOW)) + 1) for side in (height, width))
     sizes = {(r, c): _size(height, r, margin) * _size(width, c, margin) for r, c in product(rows, columns)}
     fitting = [shape for shape, size in sizes.items() if size <= budget]
     return min(fitting, key=lambda shape: sizes[shape] * shape[0] * shape[1]) if fitting else min(sizes, key=sizes.__getitem__)

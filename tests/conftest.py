@@ -164,7 +164,7 @@ class FakeRuntime:
         return scores
 
     def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int) -> Clean:
-        assert y.shape[2] % 64 == 0 and y.shape[3] % 64 == 0 and uv.shape[2] * 2 == y.shape[2] and near.shape[1] == 4
+        assert y.shape[2] % 8 == 0 and y.shape[3] % 8 == 0 and uv.shape[2] * 2 == y.shape[2] and near.shape[1] == 4
         if len(self.calls) == self.broken:
             raise RuntimeError("the network broke")
         self.calls.append((pattern, y.shape, y.dtype, peak))

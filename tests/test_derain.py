@@ -63,5 +63,5 @@ def test_a_frame_without_neighbours_goes_to_the_network_of_stills(runtime, still
 @pytest.mark.parametrize("name, dtype, peak", [("yuv420p", np.uint8, 255), ("yuv444p10le", np.uint16, 1023), ("rgb48le", np.uint16, 65535)])
 def test_the_network_sees_padded_planes_of_the_right_depth(runtime, name, dtype, peak):
     (out,) = derain(frames(1, name=name), runtime, Report())
-    assert runtime.calls == [("still", (1, 1, 64, 128), np.dtype(dtype), peak)]
+    assert runtime.calls == [("still", (1, 1, 64, 96), np.dtype(dtype), peak)]
     assert out.mask.shape == (60, 90) and out.planes[0].shape[:2] == (60, 90)

@@ -20,7 +20,7 @@ from derain_video.export.graph import PERCEPTION, Graph
 from derain_video.export.lock import locked
 from derain_video.export.profile import BUCKETS, Profile, profile
 
-KEY = EngineKey("a" * 64, "1920x1088", "fp16", "9.0", "11.4.0", "580.65.06")
+KEY = EngineKey("a" * 64, "1920x1080", "fp16", "9.0", "11.4.0", "580.65.06")
 EXPORT = Path(tensorrt_api.__file__).parent
 
 
@@ -98,26 +98,26 @@ def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("height", "width", "wanted"),
-    [(64, 64, (384, 640)), (384, 640, (384, 640)), (384, 704, (576, 1024)), (1088, 1920, (1088, 1920)), (1920, 1088, (1920, 1088)),
-     (2176, 3840, (2176, 3840)), (4352, 7680, (4352, 7680))],
+    [(8, 8, (360, 640)), (360, 640, (360, 640)), (360, 648, (576, 1024)), (1080, 1920, (1080, 1920)), (1920, 1080, (1920, 1080)),
+     (2160, 3840, (2160, 3840)), (4320, 7680, (4320, 7680))],
 )  # fmt: skip
 def test_the_smallest_bucket_that_holds_a_frame_is_taken(height: int, width: int, wanted: tuple[int, int]) -> None:
     assert profile(height, width) == Profile(*wanted)
 
 
 def test_ranges_of_a_profile() -> None:
-    ranges = Profile(1088, 1920).ranges(Graph("fast", "light", "i32"))
-    assert ranges["y"] == ((1, 1, 64, 64), (1, 1, 1088, 1920), (1, 1, 1088, 1920))
-    assert ranges["uv"] == ((1, 2, 32, 32), (1, 2, 544, 960), (1, 2, 544, 960))
-    assert ranges["near"][1] == (1, 4, 1088, 1920) and ranges["peak"] == ((1,),) * 3
-    assert Profile(384, 640).ranges(Graph(PERCEPTION)) == {"views": ((1, 3, 224, 224), (5, 3, 224, 224), (5, 3, 224, 224))}
-    assert all(height % 64 == 0 and width % 64 == 0 for height, width in BUCKETS)
+    ranges = Profile(1080, 1920).ranges(Graph("fast", "light", "i32"))
+    assert ranges["y"] == ((1, 1, 8, 8), (1, 1, 1080, 1920), (1, 1, 1080, 1920))
+    assert ranges["uv"] == ((1, 2, 4, 4), (1, 2, 540, 960), (1, 2, 540, 960))
+    assert ranges["near"][1] == (1, 4, 1080, 1920) and ranges["peak"] == ((1,),) * 3
+    assert Profile(360, 640).ranges(Graph(PERCEPTION)) == {"views": ((1, 3, 224, 224), (5, 3, 224, 224), (5, 3, 224, 224))}
+    assert all(height % 8 == 0 and width % 8 == 0 for height, width in BUCKETS)
 
 
 def test_the_trtexec_line_names_every_input() -> None:
-    line = trtexec(Graph("fast", "light", "i32", "fp16"), Profile(384, 640))
+    line = trtexec(Graph("fast", "light", "i32", "fp16"), Profile(360, 640))
     assert line.startswith("trtexec --onnx=fast_light_i32_fp16.onnx --saveEngine=fast_light_i32_fp16.engine ")
-    assert "--optShapes=y:1x1x384x640,uv:1x2x192x320,near:1x4x384x640,peak:1 " in line
+    assert "--optShapes=y:1x1x360x640,uv:1x2x180x320,near:1x4x360x640,peak:1 " in line
 
 
 def test_the_cache_folder_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

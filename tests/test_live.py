@@ -176,7 +176,7 @@ def test_newest_wins_on_a_slow_machine_and_it_degrades_by_plan(server, fake, tmp
         until(lambda: report.frames > before + 20)
     assert report.dropped > 20
     assert [note.rpartition(": ")[2] for note in report.notes] == ["deraining at half size", "frames pass through"]
-    assert {shape for _, shape, _, _ in runtime.calls} == {(1, 1, 128, 192), (1, 1, 64, 128)}
+    assert {shape for _, shape, _, _ in runtime.calls} == {(1, 1, 128, 192), (1, 1, 64, 96)}
 
 
 def test_waiting_keeps_each_frame_of_a_file_and_its_end_is_the_end(clip, runtime, tmp_path):

@@ -141,7 +141,7 @@ def test_the_network_gets_the_planes_and_its_answer_is_written(clip, runtime, lo
     source = clip("in.mkv", codec="ffv1")
     before, after = look(source).pictures, look(go(source, runtime, "out.mkv")[0]).pictures
     assert len(runtime.calls) == 20
-    assert runtime.calls[0] == ("heavy", (1, 1, 64, 128), np.dtype(np.uint8), 255)
+    assert runtime.calls[0] == ("heavy", (1, 1, 64, 96), np.dtype(np.uint8), 255)
     for a, b in zip(before, after, strict=True):
         change = a.to_ndarray().astype(int) - b.to_ndarray()
         y, uv = change[:64], change[64:].reshape(2, 32, 48)

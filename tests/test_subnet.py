@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from derain_video.models.align import Seen, near
@@ -98,11 +99,23 @@ def test_attention_draws_on_background_of_its_own_window_only() -> None:
     assert torch.allclose(before[..., 0, 0], attention(far, mask)[..., 0, 0])
 
 
+def test_attention_draws_nothing_from_beyond_the_picture() -> None:
+    torch.manual_seed(0)
+    attention = MaskGuidedCrossAttention(8, window=4)
+    torch.nn.init.normal_(attention.out.weight)
+    for part in (attention.key, attention.value):
+        torch.nn.init.zeros_(part.bias)
+    x, mask = torch.randn(1, 8, 6, 7), torch.rand(1, 1, 6, 7)
+    wider, rain = functional.pad(x, (0, 1, 0, 2)), functional.pad(mask, (0, 1, 0, 2), value=1.0)
+    assert torch.allclose(attention(x, mask), attention(wider, rain)[..., :6, :7], atol=1e-6)
+    assert not torch.allclose(attention(x, mask), attention(wider, functional.pad(mask, (0, 1, 0, 2)))[..., :6, :7], atol=1e-3)
+
+
 def test_padding_is_undone() -> None:
     luma = np.arange(37 * 51, dtype=np.uint16).reshape(37, 51)
     chroma = np.ones((2, 19, 26), np.uint16)
     y, uv, others = pad(luma, chroma, near([Seen(luma, 1023)], 0))
-    assert y.shape == (1, 1, 64, 64) and uv.shape == (1, 2, 32, 32) and others.shape == (1, 4, 64, 64)
+    assert y.shape == (1, 1, 40, 56) and uv.shape == (1, 2, 20, 28) and others.shape == (1, 4, 40, 56)
     assert np.array_equal(crop(y, 37, 51)[0], luma)
     assert np.array_equal(crop(uv, 19, 26), chroma)
 

@@ -179,7 +179,7 @@ def test_planes_are_widened_and_narrowed(backend: Any, peak: int) -> None:
 
 def test_one_engine_serves_a_bucket_and_is_kept_for_the_next_process(backend: Any, tmp_path: Path) -> None:
     run = backend.network(Graph("fast", "light", "u8"))
-    for height, width in ((128, 192), (384, 640), (128, 192)):
+    for height, width in ((128, 192), (360, 640), (128, 192)):
         frame = drawn(height, width)
         assert run(frame.feed())[0].shape == (1, 1, height, width)
     assert len(BUILT) == 1
