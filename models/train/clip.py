@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..perception import SMALL, ClipError, Perceiver, awaken, blank, pattern_embeddings, tokenizer
+from ..perception import SMALL, ClipError, Perceiver, awaken, blank, pattern_embeddings, stored, tokenizer
 from ..spec import PATTERNS, routed
-from ..store import load, save, stamp
+from ..store import save, stamp
 from ..views import SIDE, views
 from .camera import compress
 from .data import Clip, render
@@ -226,10 +226,9 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
 
 
 def begun(start: Path) -> Any:
-    """The small CLIP with weights of its own shape or of one with fewer blocks: what it has more does nothing until it learns to."""
+    """The small CLIP with weights of its own shape, or of one with fewer blocks: those that it has more do nothing until they learn to."""
     model = blank()
-    state, _ = load(start)
-    missing, unknown = model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()}, strict=False)
+    missing, unknown = model.load_state_dict(stored(start), strict=False)
     if unknown or not all(BLOCK.match(key) for key in missing):
         raise ClipError(f"--start {start}: not weights of {SMALL}; give a derain-small.safetensors")
     return model
