@@ -39,9 +39,13 @@ def clip(name: str = SMALL, pretrained: str | None = None) -> nn.Module:
     if name != SMALL:
         return _named(name, pretrained).eval()
     model = blank()
-    state, _ = load(Path(pretrained) if pretrained else WEIGHTS / f"{SMALL}.safetensors")
-    model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+    model.load_state_dict(stored(Path(pretrained) if pretrained else WEIGHTS / f"{SMALL}.safetensors"))
     return model.eval()
+
+
+def stored(path: Path) -> dict[str, Tensor]:
+    """The small CLIP's state from a file of weights, in float32. FileNotFoundError names the file."""
+    return {key: value.float() if value.is_floating_point() else value for key, value in load(path)[0].items()}
 
 
 def _named(name: str, pretrained: str | None) -> nn.Module:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from derain_video.models.perception import ClipError, blank
 from derain_video.models.spec import FAST
 from derain_video.models.store import load, save, subnet
 from derain_video.models.subnet import DerainNet
-from derain_video.models.train import loop
+from derain_video.models.train import clip, loop
 from derain_video.models.train.__main__ import main
-from derain_video.models.train.clip import barred
 from derain_video.models.train.data import Answered, make_still
 from derain_video.models.train.footage import Scene, cut
 from derain_video.models.train.footage import load as load_footage
@@ -100,10 +100,24 @@ def test_a_missing_beginning_is_one_line(footage: Path, tmp_path: Path, capsys: 
         assert "none: no weights there" in error and error.count("\n") == 1
 
 
+def test_a_deeper_clip_begins_as_the_shallower_one_that_it_starts_from(tmp_path: Path) -> None:
+    whole = blank().eval()
+    save(tmp_path / "shallow.safetensors", {name: value for name, value in whole.state_dict().items() if not clip.BLOCK.match(name)}, {})
+    begun = clip.begun(tmp_path / "shallow.safetensors").eval()
+    for stage in ("layer1", "layer2", "layer3"):
+        setattr(whole.visual, stage, getattr(whole.visual, stage)[:1])
+    views = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.equal(begun.encode_image(views), whole.encode_image(views))
+    save(tmp_path / "other.safetensors", {"stem.weight": torch.zeros(1)}, {})
+    with pytest.raises(ClipError, match=r"other\.safetensors: not weights of derain-small"):
+        clip.begun(tmp_path / "other.safetensors")
+
+
 def test_bars_stand_still_and_leave_the_scene_between_them() -> None:
     y = torch.full((2, 96, 96), 0.5)
     for seed in range(6):
-        seen = barred(torch.Generator().manual_seed(seed), y)
+        seen = clip.barred(torch.Generator().manual_seed(seed), y)
         changed = (seen - y).abs()
         assert torch.equal(seen[0], seen[1]) and float(seen.min()) >= 0 and float(seen.max()) <= 1
         assert float(changed.min()) < 0.1 * float(changed.max())

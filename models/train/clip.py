@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -20,8 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings, tokenizer
-from ..perception import clip as trained
+from ..perception import SMALL, ClipError, Perceiver, awaken, blank, pattern_embeddings, stored, tokenizer
 from ..spec import PATTERNS, routed
 from ..store import save, stamp
 from ..views import SIDE, views
@@ -62,6 +62,9 @@ and how much rain and veil there is, as `amounts` has it."""
 
 Frame = tuple[NDArray[np.uint8], int]
 """All views of one frame, (N, 3, SIDE, SIDE), and the index of its pattern."""
+
+BLOCK = re.compile(r"visual\.layer\d\.[1-9]")
+"""Names of the weights of a stage's further blocks, which open_clip starts as doing nothing."""
 
 RATE = 2e-3
 
@@ -222,13 +225,22 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
     return total
 
 
+def begun(start: Path) -> Any:
+    """The small CLIP with weights of its own shape, or of one with fewer blocks: those that it has more do nothing until they learn to."""
+    model = blank()
+    missing, unknown = model.load_state_dict(stored(start), strict=False)
+    if unknown or not all(BLOCK.match(key) for key in missing):
+        raise ClipError(f"--start {start}: not weights of {SMALL}; give a derain-small.safetensors")
+    return model
+
+
 class Training:
     """State of the CLIP's run: model, optimiser and the clock."""
 
     def __init__(self, minutes: float, seed: int, start: Path | None = None) -> None:
         """start: weights to begin from, whose first stages know rain: all learn from the first step on, at half the rate."""
         torch.manual_seed(seed)
-        model = trained(SMALL, str(start)) if start else blank()
+        model = begun(start) if start else blank()
         self.model = model.train().to(memory_format=torch.channels_last)
         if not start:
             awaken(self.model)
