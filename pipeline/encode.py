@@ -297,6 +297,8 @@ def open_sink(
             sink.tracks.check(mine)
         _rename(mine, path)
     except FullError:
+        if container.format.name in FRAGMENTED:
+            part.cut(mine)
         raise
     except BaseException:
         mine.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -139,6 +140,22 @@ def test_a_full_disk_keeps_the_part(clip, look, ending):
     assert not out.exists() and 10 < len(look(left).pictures) < 300
     assert f"{left}: " in resume(source, out)
     assert len(look(out).pictures) == 300
+
+
+def test_a_part_ends_with_a_whole_fragment(tmp_path):
+    def box(kind: bytes, content: bytes, wide: bool = False) -> bytes:
+        return struct.pack(">I4sQ", 1, kind, 16 + len(content)) + content if wide else struct.pack(">I4s", 8 + len(content), kind) + content
+
+    whole = box(b"ftyp", b"isom") + box(b"moov", bytes(50)) + box(b"moof", bytes(30)) + box(b"mdat", bytes(90), wide=True)
+    more = box(b"moof", bytes(30)) + box(b"mdat", bytes(40))
+    for length in range(len(more) + 1):
+        file = tmp_path / "a.part.mp4"
+        file.write_bytes(whole + more[:length])
+        part.cut(file)
+        assert file.read_bytes() == whole + (more if length == len(more) else b"")
+    file.write_bytes(whole[:40])
+    part.cut(file)
+    assert file.read_bytes() == whole[:40]
 
 
 def _cut_off(clip) -> tuple[Path, Path]:
