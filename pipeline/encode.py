@@ -18,7 +18,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from . import codec, hdr, part
+from . import codec, fragments, hdr, part
 from .decode import Packet, Source, Video
 from .errors import FullError, WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
@@ -298,7 +298,7 @@ def open_sink(
         _rename(mine, path)
     except FullError:
         if container.format.name in FRAGMENTED:
-            part.cut(mine)
+            fragments.cut(mine)
         raise
     except BaseException:
         mine.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -67,26 +66,6 @@ def clear(path: Path) -> None:
     """Removes what belongs to an output that is finished, or that begins anew."""
     for file in (*names(path), note(path)):
         file.unlink(missing_ok=True)
-
-
-def cut(path: Path) -> None:
-    """Ends a fragmented MP4 that a full disk broke off after its last whole fragment: players refuse a file that ends within a `moof`.
-
-    Boxes are those of ISO/IEC 14496-12, section 4.2: 32 bits of length, or 64 after a length of 1, and four letters.
-    """
-    with path.open("r+b") as file:
-        size, at, end = path.stat().st_size, 0, 0
-        while len(head := file.read(16)) >= 8:
-            length, kind = struct.unpack(">I4s", head[:8])
-            if length == 1 and len(head) == 16:
-                (length,) = struct.unpack(">Q", head[8:])
-            at += length
-            if length < 8 or at > size:
-                break
-            end = at if kind == b"mdat" else end
-            file.seek(at)
-        if end:
-            file.truncate(end)
 
 
 def resumed(path: Path, facts: Facts) -> Kept | None:

@@ -371,6 +371,7 @@ def test_a_full_disk_is_said_and_the_other_output_goes_on(server, tmp_path, endi
     assert process.returncode == 143 and reader.sessions == 1 and sorted(numbers) == numbers
     (later,) = (path for path in tmp_path.iterdir() if path.name not in whole)
     assert grows(film(later)[0]) and grows(film(later)[1])
+    assert any(grows(film(tmp_path / name)[0]) for name in whole)
 
 
 def test_from_stdin_to_stdout(clip):

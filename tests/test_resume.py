@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from derain_video.pipeline import part
+from derain_video.pipeline import fragments, part
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.run import Interrupted, Job, run
@@ -151,10 +151,10 @@ def test_a_part_ends_with_a_whole_fragment(tmp_path):
     for length in range(len(more) + 1):
         file = tmp_path / "a.part.mp4"
         file.write_bytes(whole + more[:length])
-        part.cut(file)
+        fragments.cut(file)
         assert file.read_bytes() == whole + (more if length == len(more) else b"")
     file.write_bytes(whole[:40])
-    part.cut(file)
+    fragments.cut(file)
     assert file.read_bytes() == whole[:40]
 
 

@@ -6,6 +6,7 @@ Told by the environment, which others cannot see: a URL with a password on a com
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,10 +18,13 @@ from typing import Any, Protocol
 
 import av
 
+from ..fragments import cut
 from .address import SOUND, Address, redacted, segment_name
 from .fault import reason
 
 VARIABLE = "DERAIN_RELAY"
+
+FRAGMENTS = (".mp4", ".mov", ".m4v")
 
 FRAGMENTED = {"movflags": "hybrid_fragmented+delay_moov", "flush_packets": "1", "frag_duration": "1000000"}
 
@@ -80,10 +84,17 @@ class Recording:
         try:
             self._mux(packet)
         except (av.FFmpegError, OSError):
-            path = Path(self.name)
-            if path.is_file() and not path.stat().st_size:
-                path.unlink()  # a disk that stays full would get one more such file with each attempt
+            self._leave(Path(self.name))
             raise
+
+    def _leave(self, path: Path) -> None:
+        """What is left of a recording plays, or goes: a disk that stays full would get one more such file with each attempt."""
+        with contextlib.suppress(av.FFmpegError):
+            self.close()
+        if path.is_file() and not path.stat().st_size:
+            path.unlink()
+        elif path.is_file() and path.suffix in FRAGMENTS:
+            cut(path)
 
     def close(self) -> None:
         if self.push:
@@ -102,7 +113,7 @@ class Recording:
     def _next(self, at: float) -> None:
         self.close()
         self.name = free_name(time.strftime(self.pattern))
-        options = FRAGMENTED if Path(self.name).suffix in (".mp4", ".mov", ".m4v") else CLUSTERED
+        options = FRAGMENTED if Path(self.name).suffix in FRAGMENTS else CLUSTERED
         self.push, self.begin = Push(self.name, "", options, self.streams), at
 
 
