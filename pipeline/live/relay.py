@@ -89,12 +89,13 @@ class Recording:
 
     def _leave(self, path: Path) -> None:
         """What is left of a recording plays, or goes: a disk that stays full would get one more such file with each attempt."""
-        with contextlib.suppress(av.FFmpegError):
+        with contextlib.suppress(av.FFmpegError, OSError):  # the fault that led here is the one to tell
             self.close()
-        if path.is_file() and not path.stat().st_size:
-            path.unlink()
-        elif path.is_file() and path.suffix in FRAGMENTS:
-            cut(path)
+        with contextlib.suppress(OSError):
+            if path.is_file() and not path.stat().st_size:
+                path.unlink()
+            elif path.is_file() and path.suffix in FRAGMENTS:
+                cut(path)
 
     def close(self) -> None:
         if self.push:
