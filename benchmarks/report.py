@@ -113,7 +113,7 @@ def perception(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 
 def paired(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """Quality on paired folders, by the options of `derain-bench quality --pairs ROOT`."""
-    derainer = Derainer(runtime, pattern=options.pattern, still=not options.by_pattern)
+    derainer = Derainer(runtime, pattern=options.pattern, by_pattern=options.by_pattern)
     scores = pairs.measure(find(options.pairs), derainer, pairs.folders(options.results))
     print(pairs.table(scores))
     return origin() | pairs.as_json(scores)

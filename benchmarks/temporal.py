@@ -12,9 +12,8 @@ import numpy as np
 from ..export.runtime.base import Runtime
 from ..models.align import Flow, Seen, near
 from ..models.planes import pad
-from ..models.spec import STILL
 from ..pipeline.chroma import split
-from ..pipeline.derain import Ready, restored
+from ..pipeline.derain import Ready, network, restored
 from . import metrics
 from .footage import Clip
 from .kinds import Kind, render
@@ -132,7 +131,7 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
         planes = near([kept[k] for k in range(first, last)], t - first)
         spent += time.perf_counter() - started
         y, uv = split(frame)
-        clean = restored(Ready(frame, t, uv, pad(y, uv, planes), pattern if last - first > 1 else STILL), runtime)
+        clean = restored(Ready(frame, t, uv, pad(y, uv, planes), network(pattern, t - first, last - 1 - t)), runtime)
         out.append(np.asarray(clean.planes[0]))
         if state.fed:
             kept[t] = state.motion(out[t])

@@ -14,7 +14,10 @@ RAINY = PATTERNS[1:]
 STILL = "still"
 """The sub-network of frames without neighbours, whatever their rain: it goes by the look of streaks alone."""
 
-NETWORKS = (*RAINY, STILL)
+PAST = "past"
+"""The sub-network of frames whose neighbours all lie before them, whatever their rain: live streams, and the last frame of a shot."""
+
+NETWORKS = (*RAINY, PAST, STILL)
 """All sub-networks."""
 
 SECOND = "second"

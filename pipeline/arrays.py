@@ -31,7 +31,8 @@ class Derainer:
 
     runtime: a name for export.runtime.load, or an open runtime, which then stays the caller's to close.
     pattern: one of PATTERNS, or auto to look. rate: frames per second of a film, for the router's clock.
-    still: a picture alone goes to the sub-network of stills; False: to that of its pattern, as the paper routes pictures.
+    by_pattern: every picture goes to the sub-network of its pattern, as the paper routes; else one alone goes to that of stills, and
+        one with a past alone to that of the past.
     report: counts of what was done. Use it in a `with`, or close it. One caller at a time.
     """
 
@@ -42,11 +43,11 @@ class Derainer:
         precision: str = "auto",
         pattern: str = "auto",
         rate: float = 25,
-        still: bool = True,
+        by_pattern: bool = False,
     ) -> None:
         self.owns = isinstance(runtime, str)
         self.runtime: Runtime = load(runtime, model=model, precision=precision) if isinstance(runtime, str) else runtime
-        self.pattern, self.still, self.time_base = pattern, still, 1 / Fraction(rate).limit_denominator(1001 * 60)
+        self.pattern, self.by_pattern, self.time_base = pattern, by_pattern, 1 / Fraction(rate).limit_denominator(1001 * 60)
         self.report = Report()
 
     def __call__(self, picture: Plane) -> Plane:
@@ -56,7 +57,7 @@ class Derainer:
     def film(self, pictures: Iterable[Plane], before: int = BEFORE, after: int = AFTER) -> Iterator[Plane]:
         """Consecutive frames of equal size, in order. Each is given after `after` more were taken; 0 for live, with `before` up to 4."""
         frames = route(self._frames(pictures), self.runtime, self.report, self.pattern)
-        for frame in derain_frames(frames, self.runtime, self.report, before, after, still=self.still):
+        for frame in derain_frames(frames, self.runtime, self.report, before, after, by_pattern=self.by_pattern):
             yield frame.planes[0]
 
     def _frames(self, pictures: Iterable[Plane]) -> Iterator[Frame]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from ..export.runtime.base import Runtime
 from ..models.align import Seen, near
 from ..models.planes import crop, pad
-from ..models.spec import STILL
+from ..models.spec import PAST, STILL
 from . import tiles
 from .chroma import luma, merge, split
 from .frame import Frame, Plane
@@ -62,7 +62,7 @@ def _rest(held: list[Held], at: int, before: int) -> Iterator[tuple[list[Held], 
 class Ready:
     """A frame with what its network takes: padded y, uv and near; None for `clear`. number: of the frame; uv: its chroma, unpadded.
 
-    network: its pattern, or STILL for a frame without neighbours.
+    network: its sub-network, one of NETWORKS.
     """
 
     frame: Frame
@@ -73,17 +73,19 @@ class Ready:
 
 
 def derain(
-    frames: Iterator[Frame], runtime: Runtime, report: Report, before: int = BEFORE, after: int = AFTER, keep: bool = False, still: bool = True
+    frames: Iterator[Frame], runtime: Runtime, report: Report, before: int = BEFORE, after: int = AFTER, keep: bool = False, by_pattern: bool = False
 ) -> Iterator[Frame]:
     """Clean frames, in order, with their mask. Frames routed to `clear` are the very frames that came, and no network runs.
 
     before, after: neighbours that a frame may draw on, at most 4 in all. keep: clean frames carry the rainy one in `before`.
-    still: a frame without neighbours goes to the sub-network of stills, not to that of its pattern.
+    by_pattern: every frame goes to the sub-network of its pattern; else see `network`.
     """
-    return restore(align(frames, report, before, after, still=still), runtime, report, keep)
+    return restore(align(frames, report, before, after, by_pattern=by_pattern), runtime, report, keep)
 
 
-def align(frames: Iterator[Frame], report: Report, before: int = BEFORE, after: int = AFTER, done: int = 0, still: bool = True) -> Iterator[Ready]:
+def align(
+    frames: Iterator[Frame], report: Report, before: int = BEFORE, after: int = AFTER, done: int = 0, by_pattern: bool = False
+) -> Iterator[Ready]:
     """The first half of derain, which needs no network. done: so many frames from the first on are passed on as DONE."""
     for number, (window, at) in enumerate(windows(frames, before, after)):
         if number < done:
@@ -92,7 +94,7 @@ def align(frames: Iterator[Frame], report: Report, before: int = BEFORE, after: 
             yield Ready(window[at].frame, number)
         else:
             with report.clock("align", number):
-                ready = aligned(window, at, number, still)
+                ready = aligned(window, at, number, by_pattern)
             yield ready
 
 
@@ -113,11 +115,16 @@ def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
     return restored(aligned(window, at), runtime)
 
 
-def aligned(window: list[Held], at: int, number: int = 0, still: bool = True) -> Ready:
+def aligned(window: list[Held], at: int, number: int = 0, by_pattern: bool = False) -> Ready:
     frame = window[at].frame
     y, uv = split(frame)
-    network = STILL if still and len(window) == 1 else frame.pattern
-    return Ready(frame, number, uv, pad(y, uv, near([held.seen for held in window], at)), network)
+    chosen = frame.pattern if by_pattern else network(frame.pattern, at, len(window) - 1 - at)
+    return Ready(frame, number, uv, pad(y, uv, near([held.seen for held in window], at)), chosen)
+
+
+def network(pattern: str, before: int, after: int) -> str:
+    """The sub-network of a frame with so many neighbours before and after it: STILL's without any, PAST's without later ones, else its pattern's."""
+    return pattern if after else PAST if before else STILL
 
 
 def restored(ready: Ready, runtime: Runtime) -> Frame:

@@ -53,10 +53,10 @@ def test_keep_hands_the_rainy_frame_on(runtime):
     assert [int(frame.before.planes[0][0, 0]) - int(frame.planes[0][0, 0]) for frame in out] == [8, 8, 8]
 
 
-@pytest.mark.parametrize("still, network", [(True, "still"), (False, "heavy")])
-def test_a_frame_without_neighbours_goes_to_the_network_of_stills(runtime, still, network):
-    out = list(derain(frames(4, cuts=(0, 1)), runtime, report := Report(), still=still))
-    assert [call[0] for call in runtime.calls] == [network, "heavy", "heavy", "heavy"]
+@pytest.mark.parametrize("by_pattern, networks", [(False, ["still", "heavy", "heavy", "past"]), (True, ["heavy"] * 4)])
+def test_frames_without_neighbours_or_with_a_past_alone_have_networks_of_their_own(runtime, by_pattern, networks):
+    out = list(derain(frames(4, cuts=(0, 1)), runtime, report := Report(), by_pattern=by_pattern))
+    assert [call[0] for call in runtime.calls] == networks
     assert report.patterns == {"heavy": 4} and all(frame.pattern == "heavy" for frame in out)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from derain_video.models.align import near
 from derain_video.models.perception import ClipError, blank
 from derain_video.models.spec import FAST
 from derain_video.models.store import load, save, subnet
@@ -183,4 +184,24 @@ def test_the_second_network_of_stills_has_the_first_ones_answer_for_neighbours(f
 
 def test_second_networks_begin_from_the_generalist_and_know_their_first(tmp_path: Path) -> None:
     recipe = loop.specialist("second", 1, "fast", tmp_path, 1)
-    assert recipe.still and recipe.start == tmp_path / "fast_generalist.safetensors" and recipe.first == tmp_path / "fast_still.safetensors"
+    assert recipe.start == tmp_path / "fast_generalist.safetensors" and recipe.making == Answered(tmp_path / "fast_still.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "windows"),
+    [
+        ("past", {(5, 4), (4, 3), (3, 2), (2, 1)}),
+        ("still", {(1, 0)}),
+        ("heavy", {(5, 2), (2, 0), (3, 0), (3, 1), (4, 1), (4, 2)}),
+    ],
+)
+def test_each_network_learns_from_the_windows_it_will_see(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, windows: set[tuple[int, int]]
+) -> None:
+    seen = set()
+    monkeypatch.setattr("derain_video.models.train.data.near", lambda window, centre: seen.add((len(window), centre)) or near(window, centre))
+    making = loop.specialist(pattern, 1, "fast", tmp_path, 1).making
+    scene, g = load_footage([footage])[0], torch.Generator().manual_seed(1)
+    for _ in range(40):
+        making(g, scene, {}, "clear")
+    assert seen == windows

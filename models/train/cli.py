@@ -13,7 +13,7 @@ import torch
 
 from ..losses import LOSSES
 from ..perception import SMALL, perceiver
-from ..spec import ATTENTIONS, NETWORKS, RAINY, SECOND, SPECS, STILL
+from ..spec import ATTENTIONS, NETWORKS, PAST, RAINY, SECOND, SPECS, STILL
 from ..store import WEIGHTS
 from . import ablation, clip, paired, ranks
 from .footage import load
@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.what == "ablation":
         print(ablation.run(_generalist(options), place, val, options.samples, options.seeds))
     for recipe in recipes:
-        run(recipe, place, Judge(val, still=recipe.still, first=recipe.first) if val else None)
+        run(recipe, place, Judge(val, making=recipe.making) if val else None)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -106,8 +106,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
     if options.what == "ablation" and not (options.steps and options.val):
         raise ValueError("ablation: all its runs take as many steps and are judged; give --steps N and --val FOLDER")
-    if options.pairs and (stills := {STILL, SECOND} & set(options.pattern or ())):
-        raise ValueError(f"--pattern {stills.pop()}: pairs train specialists of rain; of stills one is trained on rendered rain")
+    if options.pairs and (others := {PAST, STILL, SECOND} & set(options.pattern or ())):
+        raise ValueError(f"--pattern {others.pop()}: pairs train specialists of rain; this one is trained on rendered rain")
     if options.pairs and options.what not in ("generalist", "specialist"):
         raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
 

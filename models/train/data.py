@@ -16,7 +16,7 @@ from ..spec import NEIGHBOURS, PATTERNS
 from ..store import half
 from ..subnet import DerainNet
 from .camera import compress, expose, shoot
-from .feed import Feed
+from .feed import Feed, Make
 from .footage import Scene, cut
 from .rain import Storm, Weather, compose, fall, haze, uniform, weather
 
@@ -24,6 +24,15 @@ SIDE = 256
 """Side of a rendered clip in pixels."""
 
 FRAMES = NEIGHBOURS + 1
+Making = Make["Sample"]
+"""Makes one sample of a scene under rain of a pattern, as `make` does."""
+
+Window = tuple[int, int, int]
+"""First frame, last + 1, and the one that a derainer sees."""
+
+EDGES = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 1))
+"""Frames before and after one near a shot's edge in a file; the last one of a shot is PAST's."""
+
 SEEN = 3 / 255
 """Change of luma from which a pixel is certainly rain."""
 
@@ -76,10 +85,10 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
     return Clip(rainy_y, rainy_uv, y, uv, mask, now)
 
 
-def sample(g: torch.Generator, clip: Clip) -> Sample:
-    """The frame of a rendered clip that a derainer sees, with the state that it would have. clip: of FRAMES, or of one without neighbours."""
+def sample(g: torch.Generator, clip: Clip, window: Window) -> Sample:
+    """The frame of a rendered clip that a derainer sees, with the state that it would have."""
     y, uv = compress(g, _bytes(clip.rainy_y), _bytes(clip.rainy_uv))
-    first, last, centre = _window(g) if len(y) > 1 else (0, 1, 0)
+    first, last, centre = window
     seen = [Seen(np.ascontiguousarray(frame)) for frame in y[first:last]]
     state = near(seen, centre - first)
     return Sample(
@@ -97,27 +106,25 @@ def _bytes(plane: Tensor) -> NDArray[np.uint8]:
     return (plane * 255).round().clamp(0, 255).byte().numpy()
 
 
-def _window(g: torch.Generator) -> tuple[int, int, int]:
-    """First, last + 1 and centre of a window: two frames each way mostly, else the past alone, a shot's edge, or one picture."""
-    draw = uniform(g, 0, 1)
-    if draw < 0.52:
-        return 0, FRAMES, FRAMES // 2
-    if draw < 0.7:
-        return 0, FRAMES, FRAMES - 1
-    if draw < 0.8:
-        first = int(torch.randint(3, (), generator=g))
-        return first, FRAMES - 2 + first, FRAMES // 2
-    return FRAMES // 2, FRAMES // 2 + 1, FRAMES // 2
-
-
 def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
-    """One sample of `scene` under rain of `pattern`."""
-    return sample(g, render(g, scene, storms, pattern))
+    """One sample of `scene` under rain of `pattern`: two frames each way mostly, else at a shot's edge."""
+    clip, middle = render(g, scene, storms, pattern), FRAMES // 2
+    if uniform(g, 0, 1) < 0.8:
+        return sample(g, clip, (0, FRAMES, middle))
+    before, after = EDGES[int(torch.randint(len(EDGES), (), generator=g))]
+    return sample(g, clip, (middle - before, middle + 1 + after, middle))
+
+
+def make_past(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+    """One sample whose neighbours all lie before it: four of them mostly, else one to three."""
+    clip, last = render(g, scene, storms, pattern), FRAMES - 1
+    first = 0 if uniform(g, 0, 1) < 0.8 else int(torch.randint(1, last, (), generator=g))
+    return sample(g, clip, (first, FRAMES, last))
 
 
 def make_still(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
     """One sample without neighbours."""
-    return sample(g, render(g, scene, storms, pattern, frames=1))
+    return sample(g, render(g, scene, storms, pattern, frames=1), (0, 1, 0))
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from ..spec import PATTERNS
 from ..subnet import DerainNet
-from .data import FRAMES, Answered, Sample, render, sample
+from .data import Making, Sample, make
 from .footage import Scene
 from .precision import autocast
 from .rain import bank
@@ -21,18 +19,13 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 class Judge:
-    """`each` samples of every pattern over validation scenes, from a seed of their own.
+    """`each` samples of every pattern over validation scenes, from a seed of their own. making: as the network's recipe has it."""
 
-    still: all without neighbours; first: weights whose answer stands for them.
-    """
-
-    def __init__(self, scenes: list[Scene], each: int = 12, still: bool = False, first: Path | None = None, seed: int = 7_000_001) -> None:
+    def __init__(self, scenes: list[Scene], each: int = 12, making: Making = make, seed: int = 7_000_001) -> None:
         g = torch.Generator().manual_seed(seed)
         storms = bank(g, 40)
         picks = [scenes[k % len(scenes)] for k in range(each)]
-        self.samples: list[Sample] = [sample(g, render(g, scene, storms, pattern, 1 if still else FRAMES)) for pattern in PATTERNS for scene in picks]
-        if first:
-            self.samples = [Answered(first).seconded(one) for one in self.samples]
+        self.samples: list[Sample] = [making(g, scene, storms, pattern) for pattern in PATTERNS for scene in picks]
 
     def figures(self, net: DerainNet) -> dict[str, float]:
         """Gain of PSNR-Y over the rainy input for each rainy pattern, in dB; for `clear`, the PSNR-Y of the output to its input."""

@@ -18,11 +18,11 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from ..losses import mask_loss, picture_loss
-from ..spec import RAINY, SECOND, SPECS, STILL
+from ..spec import PAST, RAINY, SECOND, SPECS, STILL
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
 from . import ranks
-from .data import Answered, Pool, Sample, make, make_still
+from .data import Answered, Making, Pool, Sample, make, make_past, make_still
 from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
@@ -31,6 +31,9 @@ from .precision import autocast
 SHARES = {"clear": 0.12, "light": 0.38, "heavy": 0.5}
 """How often the generalist sees each pattern. No downpour: whether a veil is to be lifted is what routing tells, and one network
 that must guess it dims dry scenes."""
+
+MAKING: dict[str, Making] = {PAST: make_past, STILL: make_still}
+"""Samples of the networks that see other neighbours than the rest."""
 
 APART = 1_000_003
 """Between the seeds of two ranks."""
@@ -41,7 +44,7 @@ class Recipe:
     """One training run of one sub-network.
 
     name: of the weights file, SIZE_PATTERN; minutes: of training, data included; steps: if given, the budget in the place of minutes.
-    start: weights to begin from. still: it sees frames without neighbours; first: weights whose answer stands for them.
+    start: weights to begin from. first: of SECOND, weights whose answer stands for a still's neighbours.
     loss: one of LOSSES; attention: one of ATTENTIONS.
     """
 
@@ -56,7 +59,6 @@ class Recipe:
     seed: int = 1
     mask_weight: float = 0.2
     average: float = 0.999
-    still: bool = False
     first: Path | None = None
     loss: str = "dls"
     attention: str = "masked"
@@ -68,6 +70,11 @@ class Recipe:
         return self.name.removeprefix(f"{self.size}_")
 
     @property
+    def making(self) -> Making:
+        """How its samples are made."""
+        return Answered(self.first) if self.first else MAKING.get(self.pattern, make)
+
+    @property
     def budget(self) -> float:
         """What the run may spend: steps, or else seconds."""
         return self.steps or 60 * self.minutes
@@ -76,13 +83,12 @@ class Recipe:
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
     """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err: dry scenes above all.
 
-    pattern: one of NETWORKS, or SECOND; STILL and SECOND see all rain, in frames without neighbours, and go further from where they started.
+    pattern: one of NETWORKS, or SECOND; PAST, STILL and SECOND see all rain, with other neighbours, and go further from where they started.
     """
     start = folder / f"{size}_generalist.safetensors"
-    if pattern == STILL:
-        return Recipe(f"{size}_{STILL}", minutes, size, start=start, rate=5e-4, seed=seed, still=True)
-    if pattern == SECOND:
-        return Recipe(f"{size}_{SECOND}", minutes, size, start=start, rate=5e-4, seed=seed, still=True, first=folder / f"{size}_{STILL}.safetensors")
+    if pattern in (*MAKING, SECOND):
+        first = folder / f"{size}_{STILL}.safetensors" if pattern == SECOND else None
+        return Recipe(f"{size}_{pattern}", minutes, size, start=start, rate=5e-4, seed=seed, first=first)
     shares = {"clear": 0.14, **{name: 0.72 if name == pattern else 0.07 for name in RAINY}}
     return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=1.5e-4, seed=seed)
 
@@ -188,8 +194,7 @@ class Place:
 
     def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
         """What a recipe learns from: samples without end, of a seed."""
-        making = Answered(recipe.first) if recipe.first else make_still if recipe.still else make
-        return Paired(self.shelves, recipe.shares) if self.shelves else Rendered(making, self.folders, recipe.shares, self.storms)
+        return Paired(self.shelves, recipe.shares) if self.shelves else Rendered(recipe.making, self.folders, recipe.shares, self.storms)
 
 
 def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:

@@ -22,7 +22,10 @@ from ..spec import NEIGHBOURS, PATTERNS, routed
 from ..views import views
 from .data import SEEN, SIDE, Sample
 from .pairs import RGB, Pair, PairError, find
-from .rain import pattern_at, uniform
+from .rain import pattern_at
+
+REACH = NEIGHBOURS // 2
+"""Neighbours of a frame each way."""
 
 Bytes = NDArray[np.uint8]
 
@@ -91,7 +94,7 @@ class Paired:
 
 def sample(g: torch.Generator, spot: Spot, pattern: str) -> Sample:
     """A random SIDE x SIDE window of a frame, with its state and its truth; smaller pictures repeat their edge. PairError as Pair.pictures."""
-    first, last = _window(g, len(spot.pair.rainy), spot.index)
+    first, last = max(0, spot.index - REACH), min(len(spot.pair.rainy), spot.index + REACH + 1)
     pictures = [spot.pair.pictures(k) for k in range(first, last)]
     if len({rainy.shape for rainy, _ in pictures}) > 1:
         raise PairError(f"{spot.pair.rainy[spot.index]}: frames of one clip differ in size")
@@ -103,12 +106,6 @@ def sample(g: torch.Generator, spot: Spot, pattern: str) -> Sample:
     mask = (cv2.absdiff(y, clean_y) / SEEN).clip(0, 255).round().astype(np.uint8)
     luma, chroma, others, truth, colour, rain = map(torch.from_numpy, (y[None], uv, state, clean_y[None], clean_uv, mask[None]))
     return Sample(luma, chroma, others, truth, colour, rain, PATTERNS.index(pattern))
-
-
-def _window(g: torch.Generator, length: int, index: int) -> tuple[int, int]:
-    """First and last + 1 of the window around a frame: two frames each way mostly, else the past alone, as live streams have it."""
-    before, after = (2, 2) if uniform(g, 0, 1) < 0.75 else (NEIGHBOURS, 0)
-    return max(0, index - before), min(length, index + after + 1)
 
 
 def _cut(picture: RGB, top: int, left: int) -> RGB:
