@@ -43,13 +43,13 @@ def padded(planes: Planes, unit: int) -> Planes:
     return np.pad(planes, ((0, 0), (0, down), (0, right)), mode="edge")[None]
 
 
-def derain(packed: Planes, before: "deque[Planes]", name: str, precision: str) -> Planes:
-    """One 4:2:0 frame, packed as (3H/2, W), by the network of pattern `name`, or of stills if it has no state."""
+def derain(packed: Planes, before: "deque[Planes]", precision: str) -> Planes:
+    """One 4:2:0 frame, packed as (3H/2, W), by the network of the past, or that of stills if it has no state."""
     height, width = packed.shape[0] * 2 // 3, packed.shape[1]
     y, uv = packed[None, :height], packed[height:].reshape(2, height // 2, width // 2)
     state = np.sort(np.stack([*before, *[y[0]] * 4][:4]), axis=0)
     feed = {"y": padded(y, 8), "uv": padded(uv, 4), "near": padded(state, 8), "peak": np.array([255], np.float32)}
-    y, uv, _ = session(f"*_{name if before else 'still'}_u8", precision).run(None, feed)
+    y, uv, _ = session(f"*_{'past' if before else 'still'}_u8", precision).run(None, feed)
     return np.concatenate([y[0, 0, :height, :width], uv[0, :, : height // 2, : width // 2].reshape(-1, width)])
 
 
@@ -62,7 +62,7 @@ def run(source: av.container.InputContainer, sink: av.container.OutputContainer,
         if number % EVERY == 0:
             name = pattern(frame, precision)
         packed: Planes = np.asarray(frame.to_ndarray(format="yuv420p", width=out.width, height=out.height), np.uint8)
-        clean = packed if name == "clear" else derain(packed, before, name, precision)
+        clean = packed if name == "clear" else derain(packed, before, precision)
         before.extendleft([packed[: out.height]] if static else [])
         sink.mux(out.encode(av.VideoFrame.from_ndarray(clean, format="yuv420p")))
     sink.mux(out.encode(None))

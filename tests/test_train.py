@@ -13,7 +13,7 @@ from derain_video.models.perception import ClipError, blank
 from derain_video.models.spec import FAST
 from derain_video.models.store import load, save, subnet
 from derain_video.models.subnet import DerainNet
-from derain_video.models.train import clip, loop
+from derain_video.models.train import clip, data, loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.data import Answered, make_still
 from derain_video.models.train.footage import Scene, cut
@@ -198,10 +198,11 @@ def test_second_networks_begin_from_the_generalist_and_know_their_first(tmp_path
 def test_each_network_learns_from_the_windows_it_will_see(
     footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, windows: set[tuple[int, int]]
 ) -> None:
-    seen = set()
-    monkeypatch.setattr("derain_video.models.train.data.near", lambda window, centre: seen.add((len(window), centre)) or near(window, centre))
+    scene, g, seen = load_footage([footage])[0], torch.Generator().manual_seed(1), set()
+    rendered = {frames: data.render(g, scene, {}, "clear", frames) for frames in (1, 5)}
+    monkeypatch.setattr(data, "render", lambda *_, frames=5: rendered[frames])
+    monkeypatch.setattr(data, "near", lambda window, centre: seen.add((len(window), centre)) or near(window, centre))
     making = loop.specialist(pattern, 1, "fast", tmp_path, 1).making
-    scene, g = load_footage([footage])[0], torch.Generator().manual_seed(1)
-    for _ in range(40):
+    for _ in range(120):
         making(g, scene, {}, "clear")
     assert seen == windows
