@@ -66,7 +66,7 @@ README = """\
 | `perception*.onnx` | views (N, 3, 224, 224) uint8 RGB in, scores (4,) of clear, light, heavy, downpour out |
 | `{model}_past_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out: `--static` |
 | `{model}_still_u8*.onnx` | the same for frames without others as their state, at four times the cost: all frames unless `--static` |
-| `{model}_PATTERN_u8*.onnx` | the same for frames with aligned neighbours before and after them, one graph for each pattern of rain; `run.py` has no use for them |
+| `{model}_PATTERN_u8*.onnx` | the same for frames with aligned neighbours before and after them, a graph for each pattern; not used by `run.py` |
 | `{model}_PATTERN_i32_fp16.onnx` | the same with int32 planes, 8-bit or 16-bit values: for TensorRT, which has no uint16 tensors |
 | `patterns.json` | prompts and text embedding of each pattern |
 | `manifest.json` | SHA-256 of each graph, commit, and its distance from torch |

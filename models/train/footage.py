@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .rain import uniform
+from .rain import log_uniform, uniform
 
 Plane = NDArray[Any]
 """uint8."""
@@ -22,6 +22,9 @@ CLIPS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"}
 STILLS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MOST_FRAMES = 72
 """Frames kept of one clip."""
+
+ENLARGED, LARGEST = 0.4, 3.0
+"""Share of windows that are shown enlarged, and by how much at most."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +68,31 @@ def _planes(frame: av.VideoFrame) -> tuple[Plane, Plane]:
 def cut(g: torch.Generator, scene: Scene, frames: int, side: int) -> tuple[Tensor, Tensor]:
     """A random window of `frames` frames and `side` pixels: y (T, side, side), uv (T, 2, side/2, side/2), float32 0..1.
 
-    A still, or a clip smaller than that, is seen by a camera that pans and zooms a little; a clip, now and then, at double speed.
+    A still, or a clip smaller than that, is seen by a camera that pans and zooms a little; a clip, now and then, at double speed. Some are
+    enlarged: cameras of many lines resolve no more.
     """
-    if len(scene.y) < frames or min(scene.y.shape[1:]) < side:
-        return _panned(g, scene, frames, side)
+    larger = log_uniform(g, 1.15, LARGEST) if uniform(g, 0, 1) < ENLARGED else 1.0
+    inner = round(side / larger / 2) * 2
+    if len(scene.y) < frames or min(scene.y.shape[1:]) < inner:
+        return _panned(g, scene, frames, side, larger)
     pace = 2 if uniform(g, 0, 1) < 0.15 and len(scene.y) >= 2 * frames else 1
     start = int(torch.randint(len(scene.y) - pace * (frames - 1), (), generator=g))
-    top, left = (int(torch.randint(max(1, (length - side) // 2 + 1), (), generator=g)) * 2 for length in scene.y.shape[1:])
+    top, left = (int(torch.randint(max(1, (length - inner) // 2 + 1), (), generator=g)) * 2 for length in scene.y.shape[1:])
     index = slice(start, start + pace * (frames - 1) + 1, pace)
-    y = scene.y[index, top : top + side, left : left + side]
-    uv = scene.uv[index, :, top // 2 : (top + side) // 2, left // 2 : (left + side) // 2]
-    return torch.from_numpy(y.astype(np.float32) / 255), torch.from_numpy(uv.astype(np.float32) / 255)
+    y = scene.y[index, top : top + inner, left : left + inner]
+    uv = scene.uv[index, :, top // 2 : (top + inner) // 2, left // 2 : (left + inner) // 2]
+    return _enlarged(y, side), _enlarged(uv.reshape(-1, *uv.shape[2:]), side // 2).reshape(frames, 2, side // 2, side // 2)
 
 
-def _panned(g: torch.Generator, scene: Scene, frames: int, side: int) -> tuple[Tensor, Tensor]:
+def _enlarged(planes: Plane, side: int) -> Tensor:
+    """(N, h, h) uint8 planes as (N, side, side) float32 0..1."""
+    sized = [cv2.resize(plane, (side, side), interpolation=cv2.INTER_CUBIC) for plane in planes] if planes.shape[-1] != side else planes
+    return torch.from_numpy(np.stack(list(sized)).astype(np.float32) / 255)
+
+
+def _panned(g: torch.Generator, scene: Scene, frames: int, side: int, larger: float) -> tuple[Tensor, Tensor]:
     height, width = scene.y.shape[1:]
-    zoom = uniform(g, 0.8, 1.0) * min(1.0, (min(height, width) - 8) / side)
+    zoom = uniform(g, 0.8, 1.0) * min(1 / larger, (min(height, width) - 8) / side)
     speed = uniform(g, 0, 1) ** 2 * 8 * (uniform(g, 0, 1) < 0.75)
     course, growth = uniform(g, 0, 2 * np.pi), 1 + uniform(g, -0.01, 0.01)
     centre = np.array([uniform(g, 0.5, 0.5 + max(0.0, 1 - side * zoom / edge) / 2) for edge in (width, height)])

@@ -95,7 +95,7 @@ def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> t
         speed = (9.65 - 10.3 * torch.exp(-0.6 * diameter)).clamp(min=1)  # m/s
         length = (focal * speed * exposure / depth).clamp(3, TILE / 3)
         sharp = focal * diameter * 1e-3 / depth / 2.5
-        width = (sharp**2 + (aperture * (1 / depth - 1 / focus).abs()) ** 2 + 0.45**2).sqrt().clamp(max=5)
+        width = (sharp**2 + (aperture * (1 / depth - 1 / focus).abs()) ** 2 + 0.45**2).sqrt().clamp(max=8)
         opacity = (strength * sharp / width * (40 / length).clamp(max=2)).clamp(0.05, 1)
         tilt = angle + 0.06 * torch.randn(drops, generator=g)
         tile = tile + _streaks(g, length, width, opacity, tilt)
@@ -110,7 +110,7 @@ def _streaks(g: torch.Generator, length: Tensor, width: Tensor, opacity: Tensor,
     """Streaks at random places of a seamless tile: points along each, blurred by class of width."""
     tile = torch.zeros(TILE, TILE)
     start = torch.rand(2, len(length), generator=g) * TILE
-    edges = [0.0, 0.6, 0.9, 1.3, 1.9, 2.8, 99.0]
+    edges = [0.0, 0.6, 0.9, 1.3, 1.9, 2.8, 4.2, 6.0, 99.0]
     for low, high in zip(edges, edges[1:], strict=False):
         chosen = (width >= low) & (width < high)
         if not bool(chosen.any()):
@@ -139,7 +139,7 @@ def _points(start: Tensor, length: Tensor, opacity: Tensor, tilt: Tensor) -> Ten
 
 def _noise(g: torch.Generator, coverage: float, angle: float, size: float) -> tuple[Tensor, float, float]:
     """Thresholded noise under motion blur, raised until `coverage` is reached."""
-    length, width = size * log_uniform(g, 7, 90), log_uniform(g, 0.45, 2.8)
+    length, width = min(TILE / 2, size * log_uniform(g, 7, 90)), size**0.5 * log_uniform(g, 0.45, 2.8)
     grain = log_uniform(g, 1, 3)
     side = int(TILE / grain)
     noise = torch.rand(side, side, generator=g)
@@ -175,7 +175,7 @@ def _fitting(generator: torch.Generator, pattern: str) -> Storm:
     """A storm whose coverage came out as its pattern has it."""
     low, high = COVERAGE[pattern]
     while True:
-        made = storm(generator, log_uniform(generator, 1.05 * low, 0.95 * high), log_uniform(generator, 0.7, 2.2))
+        made = storm(generator, log_uniform(generator, 1.05 * low, 0.95 * high), log_uniform(generator, 0.7, 4.5))
         if 0.8 * low <= made.coverage <= 1.1 * high:
             return made
 
