@@ -35,10 +35,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
 
 
-def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored:
-    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL has two halves, asked twice."""
+def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Second:
+    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL has two halves, each asked twice."""
     net = half(pattern, size, folder)
-    return Mirrored(Second(net, half(SECOND, size, folder))) if pattern == STILL else net
+    return Second(Mirrored(net), Mirrored(half(SECOND, size, folder))) if pattern == STILL else net
 
 
 def half(name: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet:

@@ -24,7 +24,7 @@ class Drawn:
 
     def __init__(self, spec: NetSpec, still: bool = False) -> None:
         torch.manual_seed(1)
-        net = Mirrored(Second(drawn(spec), drawn(spec))) if still else drawn(spec)
+        net = Second(Mirrored(drawn(spec)), Mirrored(drawn(spec))) if still else drawn(spec)
         self.net, self.shapes = PlaneNet(net), []
 
     def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int) -> Clean:
