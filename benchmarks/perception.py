@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..models.spec import PATTERNS, routed
-from ..models.views import views
+from ..models.views import look
 from ..pipeline.route import Perceiver
 from .footage import Clip
 from .kinds import KINDS, Kind, render
@@ -48,7 +48,7 @@ def weathers() -> list[Kind | str]:
 
 def decided(clip: Clip, perceiver: Perceiver) -> dict[str, int]:
     """Frames of a clip by pattern."""
-    return dict(Counter(routed(perceiver.perceive(views(y, uv)).tolist()) for y, uv in zip(clip.y, clip.uv, strict=True)))
+    return dict(Counter(routed(look(perceiver.perceive, y, uv)) for y, uv in zip(clip.y, clip.uv, strict=True)))
 
 
 def pattern(kind: Kind, clip: Clip) -> str:

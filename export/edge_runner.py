@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Planes = NDArray[np.uint8]
 PATTERNS = ("clear", "light", "heavy", "downpour")
-HERE, SIDE, EVERY = Path(__file__).parent, 224, 30  # the pattern is perceived anew every EVERY frames
+HERE, SIDE, MANY, EVERY = Path(__file__).parent, 224, 720, 30  # the pattern is perceived anew every EVERY frames
 
 
 @cache
@@ -27,14 +27,19 @@ def session(name: str, precision: str) -> onnxruntime.InferenceSession:
 
 
 def pattern(frame: av.VideoFrame, precision: str) -> str:
-    """Perceives two views: the middle of the frame at native resolution, and the whole frame; (2, 3, 224, 224) RGB."""
-    rgb: Planes = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    top, left = (max(0, size - SIDE) // 2 for size in rgb.shape[:2])
-    crop = rgb[top : top + SIDE, left : left + SIDE]
-    crop = np.pad(crop, ((0, SIDE - crop.shape[0]), (0, SIDE - crop.shape[1]), (0, 0)), mode="edge")
-    whole: Planes = np.asarray(frame.to_ndarray(format="rgb24", width=SIDE, height=SIDE), np.uint8)
-    views = np.ascontiguousarray(np.stack([crop, whole]).transpose(0, 3, 1, 2))
-    scores = session("perception", precision).run(None, {"views": views})[0]
+    """Perceives two views (2, 3, 224, 224) RGB, the middle of the frame and the whole; of many lines, the same at half the size and so on."""
+    found: list[NDArray[np.float32]] = []
+    height, width = frame.height, frame.width
+    while not found or min(height, width) >= MANY // 2:
+        rgb: Planes = np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), np.uint8)
+        top, left = (max(0, size - SIDE) // 2 for size in rgb.shape[:2])
+        crop = rgb[top : top + SIDE, left : left + SIDE]
+        crop = np.pad(crop, ((0, SIDE - crop.shape[0]), (0, SIDE - crop.shape[1]), (0, 0)), mode="edge")
+        whole: Planes = np.asarray(frame.to_ndarray(format="rgb24", width=SIDE, height=SIDE), np.uint8)
+        views = np.ascontiguousarray(np.stack([crop, whole]).transpose(0, 3, 1, 2))
+        found.append(session("perception", precision).run(None, {"views": views})[0])
+        height, width = height // 2, width // 2
+    scores = min(found, key=lambda each: float(each[0]))
     return "clear" if scores[0] > 0.5 else PATTERNS[1 + int(scores[1:].argmax())]
 
 

@@ -15,7 +15,7 @@ from .planes import Planes, crop, pad
 from .spec import PATTERNS, RAINY, STILL, routed
 from .store import subnet
 from .subnet import PlaneNet
-from .views import views
+from .views import look
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ClipRpn(nn.Module):
     @torch.no_grad()
     def forward(self, y: Planes, uv: Planes, pattern: str | None = None, peak: int = 255) -> Picture:
         """Derains one picture. y: (H, W) and uv: (2, ceil(H/2), ceil(W/2)), uint8 or uint16 up to `peak`; pattern: skips perception."""
-        found = self.perceiver(torch.from_numpy(views(y, uv, peak))).tolist()
+        found = look(lambda shots: self.perceiver(torch.from_numpy(shots)).tolist(), y, uv, peak)
         scores, pattern = dict(zip(PATTERNS, found, strict=True)), pattern or routed(found)
         if pattern == "clear":
             return Picture(y, uv, np.zeros(y.shape, np.uint8), pattern, scores)

@@ -1,7 +1,11 @@
-"""What perception looks at: crops at native resolution, where thin rain survives, and the whole frame, where veil shows."""
+"""What perception looks at: crops at native resolution, where thin rain survives, and the whole frame, where veil shows.
+
+A frame of many lines is looked at again at half its size: there rain is wide, and a crop shows little of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -14,8 +18,32 @@ SIDE = 224
 PLACES = ((0.5, 0.5), (0.15, 0.2), (0.85, 0.2), (0.5, 0.8))
 """Where the native crops lie: (x, y) as a share of the room that the frame leaves for them."""
 
+MANY = 720
+"""Lines, or columns if those are fewer, from which a frame is looked at again at half its size."""
+
 Planes = NDArray[Any]
 """uint8 or uint16."""
+
+Eye = Callable[[NDArray[np.uint8]], Sequence[float] | NDArray[np.float32]]
+"""Perception: views (N, 3, SIDE, SIDE) uint8 RGB in, the score of each pattern out."""
+
+
+def look(eye: Eye, y: Planes, uv: Planes, peak: int = 255) -> list[float]:
+    """The score of each of PATTERNS for one frame, with sum 1: of the size, among its own and its halves, that looks least like `clear`.
+
+    y, uv, peak: as of `views`.
+    """
+    found = [float(score) for score in eye(views(y, uv, peak))]
+    if min(y.shape) < MANY:
+        return found
+    return min(found, look(eye, *_halved(y, uv), peak), key=lambda each: each[0])
+
+
+def _halved(y: Planes, uv: Planes) -> tuple[Planes, Planes]:
+    """A frame at half its size, each way rounded down to even."""
+    height, width = (side // 4 for side in y.shape)
+    u, v = (cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in uv)
+    return cv2.resize(y, (2 * width, 2 * height), interpolation=cv2.INTER_AREA), np.stack([u, v])
 
 
 def views(y: Planes, uv: Planes, peak: int = 255) -> NDArray[np.uint8]:

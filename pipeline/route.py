@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.spec import PATTERNS, routed
-from ..models.views import views
+from ..models.views import look
 from .chroma import luma, split
 from .errors import OptionError
 from .frame import Frame, Plane
@@ -149,7 +149,7 @@ class Router:
 
     def _perceive(self, frame: Frame, seen: Signature, cut: bool) -> None:
         y, uv = split(frame)
-        scores = self.perceiver.perceive(views(y, uv, frame.layout.peak)).tolist()
+        scores = look(self.perceiver.perceive, y, uv, frame.layout.peak)
         self.perceived = seen, frame.seconds
         self.shifting = not cut and any(abs(a - b) > self.limits.shift for a, b in zip(scores, self.scores, strict=False))
         self.scores = scores

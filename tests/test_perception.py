@@ -1,10 +1,11 @@
 import numpy as np
+import pytest
 import torch
 
 from derain_video.models.perception import Perceiver, blank, clip, pattern_embeddings
 from derain_video.models.prompts import PROMPTS
 from derain_video.models.spec import PATTERNS
-from derain_video.models.views import SIDE, views
+from derain_video.models.views import SIDE, look, views
 
 
 def test_every_pattern_has_prompts() -> None:
@@ -31,6 +32,28 @@ def test_deep_planes_look_like_eight_bits() -> None:
     uv = np.full((2, 120, 120), 128, np.uint8)
     deep = views(y.astype(np.uint16) * 4, uv.astype(np.uint16) * 4, 1023)
     assert np.abs(deep.astype(int) - views(y, uv)).max() <= 4
+
+
+LOOKS = [((240, 320), [1]), ((718, 900), [1]), ((721, 1201), [1, 2]), ((1440, 1080), [1, 2]), ((2160, 3840), [1, 2, 4])]
+
+
+@pytest.mark.parametrize("size, looks", LOOKS)
+def test_a_frame_of_many_lines_is_looked_at_in_smaller_sizes_too(size: tuple[int, int], looks: list[int]) -> None:
+    """The scene is a ramp, so that the step from pixel to pixel tells the size that was looked at."""
+    height, width = size
+    y = np.tile(np.linspace(16, 235, width).astype(np.float32), (height, 1)).round().astype(np.uint8)
+    uv = np.full((2, -(-height // 2), -(-width // 2)), 128, np.uint8)
+    steps = []
+
+    def eye(shots: np.ndarray) -> list[float]:
+        slope = float(np.ptp(shots[0, 1].astype(float)) * width / 255 / SIDE)
+        steps.append(round(slope))
+        return [1 / len(steps), 0.0, 0.0, 1 - 1 / len(steps)]
+
+    assert look(eye, y, uv) == [1 / len(looks), 0.0, 0.0, 1 - 1 / len(looks)]
+    assert steps == looks
+    clearer = iter([0.1 * n, 1 - 0.1 * n, 0.0, 0.0] for n in range(1, 9))
+    assert look(lambda _: next(clearer), y, uv)[0] == 0.1
 
 
 def test_scores_sum_to_one_and_are_the_softmax_of_matching() -> None:

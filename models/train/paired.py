@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ..align import Seen, near
 from ..spec import NEIGHBOURS, PATTERNS, routed
-from ..views import views
+from ..views import look
 from .data import SEEN, SIDE, Sample
 from .pairs import RGB, Pair, PairError, find
 from .rain import pattern_at
@@ -57,7 +57,7 @@ def shelves(root: Path, perceive: Callable[[Tensor], Tensor]) -> Shelves:
 def _pattern(pair: Pair, perceive: Callable[[Tensor], Tensor]) -> str:
     rainy, _ = pair.pictures(len(pair.rainy) // 2)
     with torch.no_grad():
-        return routed(perceive(torch.from_numpy(views(*planes(rainy)))).tolist())
+        return routed(look(lambda shots: perceive(torch.from_numpy(shots)).tolist(), *planes(rainy)))
 
 
 def told(shelves: Shelves) -> str:
