@@ -25,7 +25,7 @@ from derain_video.export.probe import drawn, footage
 from derain_video.export.runtime import Runtime, gpu, threads
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import FAST, NETWORKS, RAINY, SECOND, STILL
+from derain_video.models.spec import FAST, NETWORKS, NETWORKS, RAINY, SECOND, STILL
 from derain_video.models.subnet import DerainNet
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
@@ -311,7 +311,7 @@ def test_the_edge_folder_runs_alone(weights: Path, clip: Path, tmp_path: Path) -
     patterns = json.loads((folder / "patterns.json").read_text())
     assert [*patterns] == ["clear", *RAINY] and all(len(p["embedding"]) == 128 and p["prompts"] for p in patterns.values())
     readme = (folder / "README.md").read_text()
-    assert readme.count("trtexec --onnx=") == 5 and all((folder / name).is_file() for name in manifest.read(folder))
+    assert readme.count("trtexec --onnx=") == 1 + len(NETWORKS) and all((folder / name).is_file() for name in manifest.read(folder))
     for options in ([], ["--precision", "int8", "--static"]):
         clean = tmp_path / "clean.mp4"
         code = "import sys, runpy; sys.modules['derain_video'] = None; runpy.run_path('run.py', run_name='__main__')"
