@@ -25,7 +25,7 @@ from derain_video.export.probe import drawn, footage
 from derain_video.export.runtime import Runtime, gpu, threads
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import FAST, NETWORKS, NETWORKS, RAINY, SECOND, STILL
+from derain_video.models.spec import FAST, NETWORKS, RAINY, SECOND, STILL
 from derain_video.models.subnet import DerainNet
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
