@@ -57,6 +57,7 @@ def _quality(command: argparse.ArgumentParser) -> None:
     command.add_argument("--results", nargs="+", default=[], metavar="NAME=FOLDER", help="with --pairs: other networks' pictures")
     command.add_argument("--by-pattern", action="store_true", help="with --pairs: stills too by the network of their pattern, as the paper has it")
     _weather(command, 12)
+    _lines(command)
     command.add_argument("--pattern", default="auto", help="one sub-network for all frames in place of routing")
     command.add_argument("--each", action="store_true", help="measure each sub-network alone too: what routing adds")
     command.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet: rainy, ours, truth, 4 x difference")
@@ -91,7 +92,12 @@ def _perception(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help=RAINED_ON)
     command.add_argument("--frames", type=int, default=3, help="frames of each clip (default %(default)s; 0: all)")
     command.add_argument("--clips", type=int, default=0, help="most clips, and most stills (default: all)")
+    _lines(command)
     _common(command, perception)
+
+
+def _lines(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--lines", type=int, default=0, help="enlarge smaller footage to so many lines before it rains: rain grows with it")
 
 
 def _weather(command: argparse.ArgumentParser, frames: int) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,6 +67,24 @@ def read(path: Path, frames: int = 0, camera: str = "") -> Clip:
         why = getattr(error, "strerror", None) or error
         raise FootageError(f"{path}: cannot be read as a picture or video: {why}; give another, or take it out of the folder") from error
     return Clip(path.stem, y, uv, rate, "still" if path.suffix.lower() in STILLS else camera)
+
+
+def enlarged(clip: Clip, lines: int) -> Clip:
+    """The clip with so many lines (columns, if those are fewer), as a camera sees it whose lens resolves no more; as it is if it has them."""
+    height, width = clip.y.shape[1:]
+    scale = lines / min(height, width)
+    return clip if scale <= 1 else resized(clip, (round(width * scale / 2) * 2, round(height * scale / 2) * 2))
+
+
+def resized(clip: Clip, size: tuple[int, int]) -> Clip:
+    """The clip at another size. size: even width and height."""
+
+    def scaled(planes: Iterable[Bytes], width: int, height: int) -> Bytes:
+        how = cv2.INTER_CUBIC if width > clip.y.shape[2] else cv2.INTER_AREA
+        return np.stack([cv2.resize(plane, (width, height), interpolation=how) for plane in planes], dtype=np.uint8)
+
+    width, height = size
+    return clip.with_planes(scaled(clip.y, width, height), np.stack([scaled(uv, width // 2, height // 2) for uv in clip.uv]))
 
 
 def decode(file: str | BinaryIO, frames: int = 0) -> tuple[Bytes, Bytes]:

@@ -41,12 +41,12 @@ def median(clip: Clip) -> Result:
     return Result(clip.with_planes(y, uv))
 
 
-def ours(runtime: Runtime, pattern: str = "auto") -> Method:
-    """The pipeline's own stages: routed by perception, or for `pattern` (one of PATTERNS) always by that one."""
+def ours(runtime: Runtime, pattern: str = "auto", by_pattern: bool = False) -> Method:
+    """The pipeline's own stages: routed by perception, or for `pattern` (one of PATTERNS) always by that one. by_pattern: as of `derain`."""
 
     def run(clip: Clip) -> Result:
         report = Report()
-        done = list(derain(route(iter(frames(clip)), runtime, report, pattern), runtime, report))
+        done = list(derain(route(iter(frames(clip)), runtime, report, pattern), runtime, report, by_pattern=by_pattern))
         y = np.stack([frame.planes[0] for frame in done], dtype=np.uint8)
         uv = np.stack([frame.planes[1:] for frame in done], dtype=np.uint8)
         return Result(clip.with_planes(y, uv), tuple(frame.pattern for frame in done))

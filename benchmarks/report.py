@@ -17,17 +17,16 @@ from ..models.spec import RAINY
 from ..models.train.pairs import find
 from ..pipeline.arrays import Derainer
 from . import ablation as ablations
-from . import kinds, methods, pairs, peer, sheet
+from . import kinds, methods, pairs, peer, routing, sheet
 from . import perception as looks
 from . import speed as speeds
 from . import stability as stabilities
 from . import temporal as temporals
-from .footage import Clip, FootageError, footage
+from .footage import Clip, FootageError, enlarged, footage, resized
 from .kinds import Kind
 from .methods import Method
 from .origin import origin
 from .quality import Row, as_json, oracle, rows, summaries, table
-from .routing import resized
 from .scene import SIZES, scene
 from .scene import write as write_clip
 
@@ -41,7 +40,7 @@ def compared(runtime: Runtime, pattern: str, each: bool) -> dict[str, Method]:
 def rendered(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """Quality under rendered rain, by the options of `derain-bench quality FOLDER`."""
     chosen = [kinds.named(name) for name in options.kinds or kinds.BY_NAME]
-    clips = footage(options.folder, options.frames, options.clips)
+    clips = [enlarged(clip, options.lines) for clip in footage(options.folder, options.frames, options.clips)]
     return quality(chosen, clips, compared(runtime, options.pattern, options.each), options.sheet)
 
 
@@ -66,8 +65,9 @@ def ablation(options: argparse.Namespace, runtime: Runtime, one: Runtime) -> dic
     """One network against routing, by the options of `derain-bench ablation`. one: the runtime with one network for all rain."""
     chosen = [kinds.named(name) for name in options.kinds or kinds.BY_NAME]
     clips = footage(options.folder, options.frames, options.clips)
-    alone = {name: methods.ours(runtime, name) for name in RAINY}
-    ways = {"input": methods.untouched, "single": methods.ours(one, RAINY[0]), "routed": methods.ours(runtime), **alone}
+    alone = {name: methods.ours(runtime, name, by_pattern=True) for name in RAINY}
+    single, routed = methods.ours(one, RAINY[0], by_pattern=True), methods.ours(runtime, by_pattern=True)
+    ways = {"input": methods.untouched, "single": single, "routed": routed, **alone}
     found = [replace(row, patterns={}) if row.method == "single" else row for row in measured(chosen, clips, ways)]
     truth = {(kind.name, clip.name): looks.pattern(kind, clip) for kind in chosen for clip in clips}
     found += ablations.routed_otherwise(found, truth, options.seed)
@@ -93,7 +93,7 @@ def temporal(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 def stability(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """300 frames of each clip, at 640 x 360, under each kind of rain."""
     chosen = [kinds.named(name) for name in options.kinds]
-    clips = [resized(clip) for clip in footage(options.folder, stabilities.SHOT, options.clips) if len(clip) >= stabilities.SHOT]
+    clips = [resized(clip, routing.SIZE) for clip in footage(options.folder, stabilities.SHOT, options.clips) if len(clip) >= stabilities.SHOT]
     if not clips:
         raise FootageError(f"{options.folder}: no clip of {stabilities.SHOT} frames or more among those taken; give longer ones")
     with tqdm(stabilities.measure(chosen, clips, methods.ours(runtime, options.pattern)), total=len(chosen) * len(clips), leave=False) as bar:
@@ -104,7 +104,7 @@ def stability(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 
 def perception(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """What perception decides on every clip in every weather."""
-    clips = footage(options.folder, options.frames, options.clips)
+    clips = [enlarged(clip, options.lines) for clip in footage(options.folder, options.frames, options.clips)]
     with tqdm(looks.measure(clips, runtime), total=len(clips) * len(looks.weathers()), unit="clip", leave=False) as bar:
         found = list(bar)
     print(looks.table(found))

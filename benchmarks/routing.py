@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ..pipeline.report import Report
 from ..pipeline.route import Perceiver, Routing, route
-from .footage import Bytes, Clip
+from .footage import Bytes, Clip, resized
 from .kinds import KINDS, render
 from .methods import frames
 
@@ -49,17 +48,9 @@ def shuffled(clips: Sequence[Clip], seed: int) -> list[Clip]:
     """Every clip twice, in dry weather and in rain, in random order, at SIZE."""
     draw = random.Random(seed)
     rain, dry = ([kind for kind in KINDS if kind.dry is wanted] for wanted in (False, True))
-    seen = [render(draw.choice(kinds), resized(clip))[0] for clip in clips for kinds in (rain, dry)]
+    seen = [render(draw.choice(kinds), resized(clip, SIZE))[0] for clip in clips for kinds in (rain, dry)]
     draw.shuffle(seen)
     return seen
-
-
-def resized(clip: Clip) -> Clip:
-    def scaled(planes: Iterable[Bytes], size: tuple[int, int]) -> Bytes:
-        return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes], dtype=np.uint8)
-
-    half = (SIZE[0] // 2, SIZE[1] // 2)
-    return clip.with_planes(scaled(clip.y, SIZE), np.stack([scaled(uv, half) for uv in clip.uv]))
 
 
 def joined(clips: Sequence[Clip], fade: int) -> Clip:

@@ -118,6 +118,15 @@ def test_footage_reads_clips_stills_and_cameras(tmp_path: Path) -> None:
     assert abs(int(still.y[0, 0, 0]) - (16 + 200 * 219 / 255)) <= 1
 
 
+@pytest.mark.parametrize(("lines", "sizes"), [(0, (48, 64)), (30, (48, 64)), (99, (100, 132)), (96, (96, 128))])
+def test_footage_is_enlarged_to_as_many_lines_never_made_smaller(tmp_path: Path, lines: int, sizes: tuple[int, int]) -> None:
+    made_clip(tmp_path / "a.mp4")
+    (clip,) = footage.footage(tmp_path, frames=2)
+    large = footage.enlarged(clip, lines)
+    assert large.y.shape == (2, *sizes) and large.uv.shape == (2, 2, sizes[0] // 2, sizes[1] // 2)
+    assert abs(float(large.y.mean()) - float(clip.y.mean())) < 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
