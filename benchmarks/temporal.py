@@ -131,7 +131,8 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
         planes = near([kept[k] for k in range(first, last)], t - first)
         spent += time.perf_counter() - started
         y, uv = split(frame)
-        clean = restored(Ready(frame, t, uv, pad(y, uv, planes), network(pattern, t - first, last - 1 - t)), runtime)
+        seen = y, uv
+        clean = restored(Ready(frame, t, seen, seen, pad(y, uv, planes), network(pattern, t - first, last - 1 - t)), runtime)
         out.append(np.asarray(clean.planes[0]))
         if state.fed:
             kept[t] = state.motion(out[t])

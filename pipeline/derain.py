@@ -13,6 +13,7 @@ from ..models.spec import PAST, STILL
 from . import tiles
 from .chroma import luma, merge, split
 from .frame import Frame, Plane
+from .reduced import Planes, enlarged, fold, reduced, reduced_chroma
 from .report import Report
 
 BEFORE, AFTER = 2, 2
@@ -23,71 +24,90 @@ DONE = "done before"
 
 
 class Held:
-    """A frame in a window, prepared as a neighbour only if it becomes one."""
+    """A frame in a window, prepared as a neighbour only if it becomes one. by: it is derained at 1/by of its size."""
 
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
+    def __init__(self, frame: Frame, by: int = 1) -> None:
+        self.frame, self.by = frame, by
 
     @cached_property
     def seen(self) -> Seen:
-        return Seen(luma(self.frame), self.frame.layout.peak)
+        return Seen(reduced(luma(self.frame), self.by), self.frame.layout.peak)
 
 
-def windows(frames: Iterator[Frame], before: int = BEFORE, after: int = AFTER) -> Iterator[tuple[list[Held], int]]:
-    """For each frame its window and its place in it: up to `before` + 1 + `after` frames of one shot, in order."""
-    held: list[Held] = []
+def held(frame: Frame, whole: bool = False) -> Held:
+    """A frame that is reduced if it has very many lines. whole: it is not."""
+    return Held(frame, 1 if whole else fold(frame.height, frame.width))
+
+
+def windows(frames: Iterator[Frame], before: int = BEFORE, after: int = AFTER, whole: bool = False) -> Iterator[tuple[list[Held], int]]:
+    """For each frame its window and its place in it: up to `before` + 1 + `after` frames of one shot, in order. whole: as of `held`."""
+    shot: list[Held] = []
     at = 0
     for frame in frames:
         if frame.cut:
-            yield from _rest(held, at, before)
-            held, at = [], 0
-        held.append(Held(frame))
-        if len(held) - at > after:
-            yield list(held), at
+            yield from _rest(shot, at, before)
+            shot, at = [], 0
+        shot.append(held(frame, whole))
+        if len(shot) - at > after:
+            yield list(shot), at
             at += 1
         if at > before:
-            del held[0]
+            del shot[0]
             at -= 1
-    yield from _rest(held, at, before)
+    yield from _rest(shot, at, before)
 
 
-def _rest(held: list[Held], at: int, before: int) -> Iterator[tuple[list[Held], int]]:
+def _rest(shot: list[Held], at: int, before: int) -> Iterator[tuple[list[Held], int]]:
     """Windows of the last frames of a shot, which have fewer frames after them."""
-    for place in range(at, len(held)):
+    for place in range(at, len(shot)):
         first = max(0, place - before)
-        yield held[first:], place - first
+        yield shot[first:], place - first
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A frame with what its network takes: padded y, uv and near; None for `clear`. number: of the frame; uv: its chroma, unpadded.
+    """A frame with what its network takes: padded y, uv and near; None for `clear`. number: of the frame.
 
-    network: its sub-network, one of NETWORKS.
+    planes: its y and uv; small: the same at the size at which it is derained, unpadded. network: its sub-network, one of NETWORKS.
     """
 
     frame: Frame
     number: int
-    uv: Plane | None = None
+    planes: Planes | None = None
+    small: Planes | None = None
     padded: tuple[Plane, Plane, Plane] | None = None
     network: str = ""
 
 
 def derain(
-    frames: Iterator[Frame], runtime: Runtime, report: Report, before: int = BEFORE, after: int = AFTER, keep: bool = False, by_pattern: bool = False
+    frames: Iterator[Frame],
+    runtime: Runtime,
+    report: Report,
+    before: int = BEFORE,
+    after: int = AFTER,
+    keep: bool = False,
+    by_pattern: bool = False,
+    whole: bool = False,
 ) -> Iterator[Frame]:
     """Clean frames, in order, with their mask. Frames routed to `clear` are the very frames that came, and no network runs.
 
     before, after: neighbours that a frame may draw on, at most 4 in all. keep: clean frames carry the rainy one in `before`.
-    by_pattern: every frame goes to the sub-network of its pattern; else see `network`.
+    by_pattern: every frame goes to the sub-network of its pattern; else see `network`. whole: as of `held`.
     """
-    return restore(align(frames, report, before, after, by_pattern=by_pattern), runtime, report, keep)
+    return restore(align(frames, report, before, after, by_pattern=by_pattern, whole=whole), runtime, report, keep)
 
 
 def align(
-    frames: Iterator[Frame], report: Report, before: int = BEFORE, after: int = AFTER, done: int = 0, by_pattern: bool = False
+    frames: Iterator[Frame],
+    report: Report,
+    before: int = BEFORE,
+    after: int = AFTER,
+    done: int = 0,
+    by_pattern: bool = False,
+    whole: bool = False,
 ) -> Iterator[Ready]:
-    """The first half of derain, which needs no network. done: so many frames from the first on are passed on as DONE."""
-    for number, (window, at) in enumerate(windows(frames, before, after)):
+    """The first half of derain, which needs no network. done: so many frames from the first on are passed on as DONE. whole: as of `held`."""
+    for number, (window, at) in enumerate(windows(frames, before, after, whole)):
         if number < done:
             yield Ready(window[at].frame.replace(pattern=DONE), number)
         elif window[at].frame.pattern == "clear":
@@ -116,10 +136,11 @@ def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
 
 
 def aligned(window: list[Held], at: int, number: int = 0, by_pattern: bool = False) -> Ready:
-    frame = window[at].frame
+    frame, by = window[at].frame, window[at].by
     y, uv = split(frame)
+    small = reduced(y, by), reduced_chroma(y, uv, by)
     chosen = frame.pattern if by_pattern else network(frame.pattern, at, len(window) - 1 - at)
-    return Ready(frame, number, uv, pad(y, uv, near([held.seen for held in window], at)), chosen)
+    return Ready(frame, number, (y, uv), small, pad(*small, near([each.seen for each in window], at)), chosen)
 
 
 def network(pattern: str, before: int, after: int) -> str:
@@ -128,10 +149,12 @@ def network(pattern: str, before: int, after: int) -> str:
 
 
 def restored(ready: Ready, runtime: Runtime) -> Frame:
-    frame, uv = ready.frame, ready.uv
-    assert uv is not None and ready.padded
-    result = tiles.derain(runtime, ready.network, *ready.padded, frame.layout.peak)
-    mask = crop(result.mask, frame.height, frame.width)[0]
-    clean_y = crop(result.y, frame.height, frame.width)[0]
+    frame, peak = ready.frame, ready.frame.layout.peak
+    assert ready.planes and ready.small and ready.padded
+    y, uv = ready.small
+    result = tiles.derain(runtime, ready.network, *ready.padded, peak)
+    clean_y, mask = crop(result.y, *y.shape)[0], crop(result.mask, *y.shape)[0]
     clean_uv = crop(result.uv, *uv.shape[1:])
-    return frame.replace(planes=merge(frame, uv, clean_y, clean_uv, mask), mask=mask, picture=None)
+    if y.shape != ready.planes[0].shape:
+        clean_y, clean_uv, mask = enlarged(ready.planes, ready.small, (clean_y, clean_uv), mask, peak)
+    return frame.replace(planes=merge(frame, ready.planes[1], clean_y, clean_uv, mask), mask=mask, picture=None)

@@ -45,6 +45,7 @@ class Job:
     """What to do. compare: empty, side or split. mask: video of the rain mask. limit: most pixels of a picture, 0 for any.
 
     hardware: decode on the GPU where that works; for encoding `settings` has it. resume: continue what a run that was cut off has left.
+    whole: frames of very many lines are derained at their own size.
     """
 
     source: Path
@@ -58,6 +59,7 @@ class Job:
     rate: Fraction = Fraction(25)
     hardware: bool = False
     resume: bool = False
+    whole: bool = False
 
     def facts(self) -> Facts:
         """What of the job decides about its pictures, for a run that continues it."""
@@ -71,6 +73,7 @@ class Job:
             "pattern": self.pattern,
             "compare": self.compare,
             "rate": str(self.rate),
+            "full size": self.whole,
         }
 
 
@@ -94,7 +97,8 @@ def run(
     with ExitStack() as opened:
         source = opened.enter_context(open_reader(job, report))
         read = opened.enter_context(closing(ahead(source.read(), AHEAD)))
-        ready = opened.enter_context(closing(ahead(align(route(read, runtime, report, job.pattern), report, done=done), ALIGNED)))
+        aligned = align(route(read, runtime, report, job.pattern), report, done=done, whole=job.whole)
+        ready = opened.enter_context(closing(ahead(aligned, ALIGNED)))
         frames: Iterator[Frame] = opened.enter_context(closing(ahead(restore(ready, runtime, report, keep=bool(job.compare)), AHEAD)))
         if job.mask:
             frames = aside(frames, opened.enter_context(_mask_writer(job, source.video, report)).write)

@@ -11,14 +11,13 @@ import av
 import numpy as np
 import pytest
 
-from derain_video.models.spec import STILL
+from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.decode import Video
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
-from derain_video.pipeline.live.half import halved, restored
 from derain_video.pipeline.live.intake import Arrival, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
@@ -132,21 +131,6 @@ def yuv(height, width, value):
     return Frame((y, y[::2, ::2].copy(), y[::2, ::2].copy()), LAYOUTS["yuv420p"], time_base=Fraction(1, 25))
 
 
-def test_half_size_enlarges_the_change_only():
-    rng = np.random.default_rng(0)
-    frame = yuv(64, 96, 0)
-    frame.planes[0][...] = rng.integers(40, 200, (64, 96), np.uint8)
-    small = halved(frame)
-    assert (small.height, small.width) == (32, 48)
-    mask = np.zeros((32, 48), np.uint8)
-    mask[:, :24] = 255
-    clean = small.replace(planes=(np.where(mask > 0, small.planes[0] - 10, small.planes[0]).astype(np.uint8), *small.planes[1:]), mask=mask)
-    result = restored(frame, small, clean)
-    change = frame.planes[0].astype(int) - result.planes[0]
-    assert (change[:, :46] == 10).all() and not change[:, 49:].any() and not change[result.mask == 0].any()
-    assert np.array_equal(result.planes[1], frame.planes[1])
-
-
 def noise(count):
     """Frames 40 ms apart that no encoder can make small."""
     rng = np.random.default_rng(0)
@@ -208,4 +192,4 @@ def test_what_was_seen_before_a_reconnect_is_forgotten(runtime, monkeypatch):
     monkeypatch.setattr(Intake, "_connect", connect)
     report = LiveReport()
     run_live(LiveJob(Address("rtsp://camera/1"), (), Reading(wait=True)), runtime, report)
-    assert report.frames == 6 and [call[0] for call in runtime.calls] == [STILL, "heavy", "heavy", STILL, "heavy", "heavy"]
+    assert report.frames == 6 and [call[0] for call in runtime.calls] == [STILL, PAST, PAST] * 2

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from derain_video.models.align import near
 from derain_video.models.perception import ClipError, blank
 from derain_video.models.spec import FAST
 from derain_video.models.store import load, save, subnet
@@ -201,8 +200,9 @@ def test_each_network_learns_from_the_windows_it_will_see(
     scene, g, seen = load_footage([footage])[0], torch.Generator().manual_seed(1), set()
     rendered = {frames: data.render(g, scene, {}, "clear", frames) for frames in (1, 5)}
     monkeypatch.setattr(data, "render", lambda *_, frames=5: rendered[frames])
-    monkeypatch.setattr(data, "near", lambda window, centre: seen.add((len(window), centre)) or near(window, centre))
+    monkeypatch.setattr(data, "compress", lambda _, y, uv: (y, uv))
+    monkeypatch.setattr(data, "near", lambda window, centre: seen.add((len(window), centre)) or np.zeros((4, 256, 256), np.uint8))
     making = loop.specialist(pattern, 1, "fast", tmp_path, 1).making
-    for _ in range(120):
+    for _ in range(300):
         making(g, scene, {}, "clear")
     assert seen == windows

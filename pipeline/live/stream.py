@@ -16,12 +16,11 @@ from ...export.runtime.base import Runtime
 from ...models.spec import NEIGHBOURS
 from ..codec import Settings
 from ..decode import LIMIT
-from ..derain import Held, clean
+from ..derain import Held, clean, held
 from ..errors import OptionError
 from ..frame import Frame
 from ..route import route
 from .address import Address
-from .half import halved, restored
 from .intake import Arrival, Ended, Intake, Reading
 from .outlet import Outlet
 from .plan import LEVELS, SAID, Plan
@@ -163,15 +162,13 @@ class Stream:
         self.report.patterns[frame.pattern] += 1
         if self.plan.level == "pass":
             return frame
-        half = self.plan.level == "half"
-        held = Held(halved(frame) if half else frame)
+        now = held(frame)
         self._window = [] if frame.cut else self._window[-NEIGHBOURS:]
-        self._window.append(held)
+        self._window.append(Held(frame, 2 * now.by) if self.plan.level == "half" else now)
         if frame.pattern == "clear":
             return frame
         with self.report.clock("derain"):
-            result = clean(self._window, len(self._window) - 1, self.runtime)
-            return restored(frame, held.frame, result) if half else result
+            return clean(self._window, len(self._window) - 1, self.runtime)
 
     def _sound(self, programme: Programme, until: int) -> None:
         """Sound goes out in order with the pictures that it belongs to."""
