@@ -32,7 +32,7 @@ class Derainer:
     runtime: a name for export.runtime.load, or an open runtime, which then stays the caller's to close.
     pattern: one of PATTERNS, or auto to look. rate: frames per second of a film, for the router's clock.
     by_pattern: every picture goes to the sub-network of its pattern, as the paper routes; else one alone goes to that of stills, and
-        one with a past alone to that of the past.
+        one with a past alone to that of the past. whole: pictures of very many lines are derained at their own size.
     report: counts of what was done. Use it in a `with`, or close it. One caller at a time.
     """
 
@@ -44,10 +44,12 @@ class Derainer:
         pattern: str = "auto",
         rate: float = 25,
         by_pattern: bool = False,
+        whole: bool = False,
     ) -> None:
         self.owns = isinstance(runtime, str)
         self.runtime: Runtime = load(runtime, model=model, precision=precision) if isinstance(runtime, str) else runtime
-        self.pattern, self.by_pattern, self.time_base = pattern, by_pattern, 1 / Fraction(rate).limit_denominator(1001 * 60)
+        self.pattern, self.time_base = pattern, 1 / Fraction(rate).limit_denominator(1001 * 60)
+        self.by_pattern, self.whole = by_pattern, whole
         self.report = Report()
 
     def __call__(self, picture: Plane) -> Plane:
@@ -57,7 +59,7 @@ class Derainer:
     def film(self, pictures: Iterable[Plane], before: int = BEFORE, after: int = AFTER) -> Iterator[Plane]:
         """Consecutive frames of equal size, in order. Each is given after `after` more were taken; 0 for live, with `before` up to 4."""
         frames = route(self._frames(pictures), self.runtime, self.report, self.pattern)
-        for frame in derain_frames(frames, self.runtime, self.report, before, after, by_pattern=self.by_pattern):
+        for frame in derain_frames(frames, self.runtime, self.report, before, after, by_pattern=self.by_pattern, whole=self.whole):
             yield frame.planes[0]
 
     def _frames(self, pictures: Iterable[Plane]) -> Iterator[Frame]:
