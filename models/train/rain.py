@@ -175,7 +175,8 @@ def _fitting(generator: torch.Generator, pattern: str) -> Storm:
     """A storm whose coverage came out as its pattern has it."""
     low, high = COVERAGE[pattern]
     while True:
-        made = storm(generator, log_uniform(generator, 1.05 * low, 0.95 * high), log_uniform(generator, 0.7, 4.5))
+        size = log_uniform(generator, 0.7, 2.2 if uniform(generator, 0, 1) < 0.5 else 4.5)
+        made = storm(generator, log_uniform(generator, 1.05 * low, 0.95 * high), size)
         if 0.8 * low <= made.coverage <= 1.1 * high:
             return made
 
