@@ -138,7 +138,7 @@ def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
 def aligned(window: list[Held], at: int, number: int = 0, by_pattern: bool = False) -> Ready:
     frame, by = window[at].frame, window[at].by
     y, uv = split(frame)
-    small = reduced(y, by), reduced_chroma(y, uv, by)
+    small = window[at].seen.luma, reduced_chroma(y, uv, by)
     chosen = frame.pattern if by_pattern else network(frame.pattern, at, len(window) - 1 - at)
     return Ready(frame, number, (y, uv), small, pad(*small, near([each.seen for each in window], at)), chosen)
 
