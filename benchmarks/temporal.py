@@ -132,7 +132,7 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
         spent += time.perf_counter() - started
         y, uv = split(frame)
         seen = y, uv
-        clean = restored(Ready(frame, t, seen, seen, pad(y, uv, planes), network(pattern, t - first, last - 1 - t)), runtime)
+        clean = restored(Ready(frame, t, seen, seen, pad(y, uv, planes), network(pattern, last - first - 1, not state.after)), runtime)
         out.append(np.asarray(clean.planes[0]))
         if state.fed:
             kept[t] = state.motion(out[t])

@@ -15,7 +15,7 @@ STILL = "still"
 """The sub-network of frames without neighbours, whatever their rain: it goes by the look of streaks alone."""
 
 PAST = "past"
-"""The sub-network of frames whose neighbours all lie before them, whatever their rain: live streams, and the last frame of a shot."""
+"""The sub-network of live streams, whose neighbours all lie before a frame, whatever its rain."""
 
 NETWORKS = (*RAINY, PAST, STILL)
 """All sub-networks."""

@@ -32,7 +32,7 @@ class Derainer:
     runtime: a name for export.runtime.load, or an open runtime, which then stays the caller's to close.
     pattern: one of PATTERNS, or auto to look. rate: frames per second of a film, for the router's clock.
     by_pattern: every picture goes to the sub-network of its pattern, as the paper routes; else one alone goes to that of stills, and
-        one with a past alone to that of the past. whole: pictures of very many lines are derained at their own size.
+        those of a film without look-ahead to that of the past. whole: pictures of very many lines are derained at their own size.
     report: counts of what was done. Use it in a `with`, or close it. One caller at a time.
     """
 

@@ -114,7 +114,7 @@ def align(
             yield Ready(window[at].frame, number)
         else:
             with report.clock("align", number):
-                ready = aligned(window, at, number, by_pattern)
+                ready = aligned(window, at, number, by_pattern, live=not after)
             yield ready
 
 
@@ -131,21 +131,23 @@ def restore(aligned: Iterator[Ready], runtime: Runtime, report: Report, keep: bo
 
 
 def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
-    """One frame without its rain."""
-    return restored(aligned(window, at), runtime)
+    """One frame of a live stream without its rain."""
+    return restored(aligned(window, at, live=True), runtime)
 
 
-def aligned(window: list[Held], at: int, number: int = 0, by_pattern: bool = False) -> Ready:
+def aligned(window: list[Held], at: int, number: int = 0, by_pattern: bool = False, live: bool = False) -> Ready:
     frame, by = window[at].frame, window[at].by
     y, uv = split(frame)
     small = window[at].seen.luma, reduced_chroma(y, uv, by)
-    chosen = frame.pattern if by_pattern else network(frame.pattern, at, len(window) - 1 - at)
+    chosen = frame.pattern if by_pattern else network(frame.pattern, len(window) - 1, live)
     return Ready(frame, number, (y, uv), small, pad(*small, near([each.seen for each in window], at)), chosen)
 
 
-def network(pattern: str, before: int, after: int) -> str:
-    """The sub-network of a frame with so many neighbours before and after it: STILL's without any, PAST's without later ones, else its pattern's."""
-    return pattern if after else PAST if before else STILL
+def network(pattern: str, neighbours: int, live: bool) -> str:
+    """The sub-network of a frame: STILL's without neighbours, PAST's where no window looks ahead, else its pattern's."""
+    if not neighbours:
+        return STILL
+    return PAST if live else pattern
 
 
 def restored(ready: Ready, runtime: Runtime) -> Frame:

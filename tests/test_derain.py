@@ -53,9 +53,11 @@ def test_keep_hands_the_rainy_frame_on(runtime):
     assert [int(frame.before.planes[0][0, 0]) - int(frame.planes[0][0, 0]) for frame in out] == [8, 8, 8]
 
 
-@pytest.mark.parametrize("by_pattern, networks", [(False, ["still", "heavy", "heavy", "past"]), (True, ["heavy"] * 4)])
-def test_frames_without_neighbours_or_with_a_past_alone_have_networks_of_their_own(runtime, by_pattern, networks):
-    out = list(derain(frames(4, cuts=(0, 1)), runtime, report := Report(), by_pattern=by_pattern))
+@pytest.mark.parametrize(
+    "after, by_pattern, networks", [(2, False, ["still", *["heavy"] * 3]), (0, False, ["still", "still", "past", "past"]), (2, True, ["heavy"] * 4)]
+)
+def test_frames_without_neighbours_or_with_a_past_alone_have_networks_of_their_own(runtime, after, by_pattern, networks):
+    out = list(derain(frames(4, cuts=(0, 1)), runtime, report := Report(), after=after, by_pattern=by_pattern))
     assert [call[0] for call in runtime.calls] == networks
     assert report.patterns == {"heavy": 4} and all(frame.pattern == "heavy" for frame in out)
 

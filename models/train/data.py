@@ -31,7 +31,7 @@ Window = tuple[int, int, int]
 """First frame, last + 1, and the one that a derainer sees."""
 
 EDGES = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 1))
-"""Frames before and after one near a shot's edge in a file; the last one of a shot is PAST's."""
+"""Frames before and after one near a shot's edge in a file. The end of a shot looks as its beginning does: neighbours are sorted."""
 
 SEEN = 3 / 255
 """Change of luma from which a pixel is certainly rain."""
