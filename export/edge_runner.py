@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Planes = NDArray[np.uint8]
 PATTERNS = ("clear", "light", "heavy", "downpour")
-HERE, SIDE, MANY, EVERY = Path(__file__).parent, 224, 720, 30  # the pattern is perceived anew every EVERY frames
+HERE, SIDE, MANY, EVERY = Path(__file__).parent, 224, 540, 30  # the pattern is perceived anew every EVERY frames
 
 
 @cache

@@ -18,7 +18,7 @@ SIDE = 224
 PLACES = ((0.5, 0.5), (0.15, 0.2), (0.85, 0.2), (0.5, 0.8))
 """Where the native crops lie: (x, y) as a share of the room that the frame leaves for them."""
 
-MANY = 720
+MANY = 540
 """Lines, or columns if those are fewer, from which a frame is looked at again at half its size."""
 
 Planes = NDArray[Any]

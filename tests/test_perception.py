@@ -34,7 +34,7 @@ def test_deep_planes_look_like_eight_bits() -> None:
     assert np.abs(deep.astype(int) - views(y, uv)).max() <= 4
 
 
-LOOKS = [((240, 320), [1]), ((718, 900), [1]), ((721, 1201), [1, 2]), ((1440, 1080), [1, 2]), ((2160, 3840), [1, 2, 4])]
+LOOKS = [((240, 320), [1]), ((538, 900), [1]), ((721, 1201), [1, 2]), ((1440, 1080), [1, 2, 4]), ((2160, 3840), [1, 2, 4, 8])]
 
 
 @pytest.mark.parametrize("size, looks", LOOKS)
