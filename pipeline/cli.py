@@ -80,7 +80,7 @@ def _video_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="begin there: seconds or [h:]m:s")
     g.add_argument("--duration", type=_seconds, metavar="TIME", help="take this much")
     g.add_argument("--rate", type=Fraction, default=Fraction(25), metavar="FPS", help="frames/s of numbered pictures; default: 25")
-    g.add_argument("--full-size", action="store_true", help="derain frames of 1620 lines and more at their own size: slower, for fine rain")
+    g.add_argument("--full-size", action="store_true", help="derain frames of 1620 lines and more at their own size: slower")
     g.add_argument("--max-pixels", type=int, default=LIMIT, metavar="N", help="refuse larger pictures; 0 takes any; default: %(default)s")
 
 
