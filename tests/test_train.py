@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from open_clip.model import CLIP
 
+from derain_video.models import perception
 from derain_video.models.perception import ClipError, blank
 from derain_video.models.spec import FAST
 from derain_video.models.store import load, save, subnet
@@ -112,6 +114,23 @@ def test_a_deeper_clip_begins_as_the_shallower_one_that_it_starts_from(tmp_path:
     save(tmp_path / "other.safetensors", {"stem.weight": torch.zeros(1)}, {})
     with pytest.raises(ClipError, match=r"other\.safetensors: not weights of derain-small"):
         clip.begun(tmp_path / "other.safetensors")
+
+
+def test_a_wider_clip_begins_as_the_narrower_one_that_it_starts_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = blank()
+    shape = json.loads((Path(perception.__file__).parent / f"{perception.SMALL}.json").read_text())
+    shape["vision_cfg"]["width"] -= 8
+    narrow = CLIP(**shape).eval()
+    save(tmp_path / "narrow.safetensors", narrow.state_dict(), {})
+    monkeypatch.setattr(clip, "PARTING", 0.0)
+    begun = clip.begun(tmp_path / "narrow.safetensors").eval()
+    assert begun.state_dict()["visual.conv1.weight"].shape == whole.state_dict()["visual.conv1.weight"].shape
+    views = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.allclose(begun.encode_image(views), narrow.encode_image(views), atol=1e-4)
+    monkeypatch.undo()
+    twins = clip.begun(tmp_path / "narrow.safetensors").visual.conv1.weight
+    assert not torch.equal(twins[0], twins[len(narrow.visual.conv1.weight)])  # doubled channels differ, or they would stay the same
 
 
 def test_bars_stand_still_and_leave_the_scene_between_them() -> None:

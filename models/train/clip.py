@@ -66,6 +66,9 @@ Frame = tuple[NDArray[np.uint8], int]
 BLOCK = re.compile(r"visual\.layer\d\.[1-9]")
 """Names of the weights of a stage's further blocks, which open_clip starts as doing nothing."""
 
+PARTING = 0.1
+"""Noise between channels that began as one, relative to their weights."""
+
 RATE = 2e-3
 
 AVERAGE = 0.995
@@ -226,12 +229,30 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
 
 
 def begun(start: Path) -> Any:
-    """The small CLIP with weights of its own shape, or of one with fewer blocks: those that it has more do nothing until they learn to."""
+    """The small CLIP with weights of its own shape, or of one with fewer blocks or channels.
+
+    Blocks that it has more do nothing until they learn to. Channels are had more by doubling some, and what reads both reads half of
+    each, so that it sees as before; a little noise lets the two part (Chen et al. 2016, arXiv:1511.05641).
+    """
     model = blank()
-    missing, unknown = model.load_state_dict(stored(start), strict=False)
-    if unknown or not all(BLOCK.match(key) for key in missing):
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    kept = stored(start)
+    if not kept.keys() <= shapes.keys() or not all(BLOCK.match(key) for key in shapes.keys() - kept.keys()):
         raise ClipError(f"--start {start}: not weights of {SMALL}; give a derain-small.safetensors")
+    model.load_state_dict({key: _widened(key, value, shapes[key]) for key, value in kept.items()}, strict=False)
     return model
+
+
+def _widened(key: str, weight: Tensor, shape: torch.Size) -> Tensor:
+    """A weight of the image tower with channels doubled up to `shape`."""
+    if weight.shape == shape:
+        return weight
+    for axis, size in enumerate(shape[:2]):
+        source = torch.arange(size) % weight.shape[axis]
+        weight = weight.index_select(axis, source)
+        if axis == 1 and key.endswith("weight"):  # inputs
+            weight = weight / torch.bincount(source)[source].view(1, -1, *[1] * (weight.ndim - 2))
+    return weight * (1 + PARTING * torch.randn(shape)) if weight.ndim > 1 else weight
 
 
 class Training:
@@ -328,7 +349,7 @@ def train(place: Place, val: list[Scene], minutes: float, start: Path | None = N
 
 
 def _spend(training: Training, feed: Feed[View], frames: list[Frame], batch: int, checkpoint: Path, write: Callable[[str], object]) -> None:
-    """Steps until the time is spent; a checkpoint and a line of the log every 90 seconds. At most a quarter of each batch is new."""
+    """Steps until the time is spent; a checkpoint and a line of the log every four minutes. At most a quarter of each batch is new."""
     g = torch.Generator().manual_seed(training.step)
     pool = [feed.get() for _ in range(16 * batch)]
     bar = tqdm(total=round(60 * training.minutes), initial=round(training.seconds), unit="s", desc=SMALL, mininterval=5)
@@ -341,7 +362,7 @@ def _spend(training: Training, feed: Feed[View], frames: list[Frame], batch: int
         loss = training.learn(g, [pool[k] for k in torch.randperm(len(pool), generator=g)[:batch].tolist()])
         training.seconds += time.monotonic() - started
         bar.update(round(training.seconds) - bar.n)
-        if training.seconds - saved > 90 or training.progress >= 1:
+        if training.seconds - saved > 240 or training.progress >= 1:
             saved = training.seconds
             line = {"step": training.step, "minutes": round(saved / 60, 2), "loss": round(loss, 4), **accuracy(training.mean, frames)}
             bar.write(json.dumps(line))
