@@ -6,18 +6,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from ..export.runtime.base import Runtime
 from ..models.align import Seen, near
 from ..models.planes import crop, pad
-from ..models.spec import PAST, STILL
+from ..models.spec import NEIGHBOURS, PAST, STILL
 from . import tiles
 from .chroma import luma, merge, split
 from .frame import Frame, Plane
-from .reduced import Planes, enlarged, fold, reduced, reduced_chroma
+from .reduced import Clean, Planes, enlarged, fold, reduced, reduced_chroma
 from .report import Report
 
 BEFORE, AFTER = 2, 2
 """Frames of the window for files. Live: 4 before and none after, so that nothing waits."""
+
+LEAST = 256
+"""Lines, or columns if those are fewer, from which a frame without neighbours is derained again at half its size: there wide rain is as
+its network knows it. Of a frame with neighbours that takes detail."""
+
+SURE = 0.008
+"""Share of the pixels that must surely be rain at half the size, or the frame stays as it is: detail would be all that is lost."""
 
 DONE = "done before"
 """Stands for the pattern of frames that an earlier run has derained."""
@@ -153,10 +162,28 @@ def network(pattern: str, neighbours: int, live: bool) -> str:
 def restored(ready: Ready, runtime: Runtime) -> Frame:
     frame, peak = ready.frame, ready.frame.layout.peak
     assert ready.planes and ready.small and ready.padded
-    y, uv = ready.small
-    result = tiles.derain(runtime, ready.network, *ready.padded, peak)
-    clean_y, mask = crop(result.y, *y.shape)[0], crop(result.mask, *y.shape)[0]
-    clean_uv = crop(result.uv, *uv.shape[1:])
-    if y.shape != ready.planes[0].shape:
-        clean_y, clean_uv, mask = enlarged(ready.planes, ready.small, (clean_y, clean_uv), mask, peak)
-    return frame.replace(planes=merge(frame, ready.planes[1], clean_y, clean_uv, mask), mask=mask, picture=None)
+    clean = _asked(runtime, ready.network, ready.small, ready.padded, peak)
+    if ready.network == STILL:
+        clean = _again(runtime, clean, peak)
+    if ready.small[0].shape != ready.planes[0].shape:
+        clean = enlarged(ready.planes, ready.small, clean, peak)
+    return frame.replace(planes=merge(frame, ready.planes[1], *clean), mask=clean[2], picture=None)
+
+
+def _asked(runtime: Runtime, network: str, planes: Planes, padded: tuple[Plane, Plane, Plane], peak: int) -> Clean:
+    y, uv = planes
+    result = tiles.derain(runtime, network, *padded, peak)
+    return crop(result.y, *y.shape)[0], crop(result.uv, *uv.shape[1:]), crop(result.mask, *y.shape)[0]
+
+
+def _again(runtime: Runtime, clean: Clean, peak: int) -> Clean:
+    """A frame without neighbours that is derained, again at half its size, at a quarter, and so on."""
+    y, uv, mask = clean
+    if min(y.shape) < LEAST:
+        return clean
+    small = reduced(y, 2), reduced_chroma(y, uv, 2)
+    found = _asked(runtime, STILL, small, pad(*small, np.stack([small[0]] * NEIGHBOURS)), peak)
+    if np.mean(found[2] > 127) < SURE:
+        return clean
+    *planes, wide = enlarged((y, uv), small, _again(runtime, found, peak), peak)
+    return planes[0], planes[1], np.maximum(mask, wide)

@@ -18,6 +18,9 @@ LINES = 1080
 Planes = tuple[Plane, Plane]
 """y (H, W) and uv (2, ceil(H/2), ceil(W/2)), uint8 or uint16."""
 
+Clean = tuple[Plane, Plane, NDArray[np.uint8]]
+"""Planes without their rain, and its mask, (H, W)."""
+
 
 def fold(height: int, width: int) -> int:
     """By how much a frame of this size is reduced: 1 up to one and a half times LINES."""
@@ -35,12 +38,12 @@ def reduced_chroma(luma: Plane, uv: Plane, by: int) -> Plane:
     return uv if by == 1 else np.stack([_reduced(plane, height // 2, width // 2) for plane in uv])
 
 
-def enlarged(planes: Planes, small: Planes, clean: Planes, mask: NDArray[np.uint8], peak: int) -> tuple[Plane, Plane, NDArray[np.uint8]]:
+def enlarged(planes: Planes, small: Planes, clean: Clean, peak: int) -> Clean:
     """`planes` with the change from `small` to `clean`, and the mask at their size. Where that is 0 nothing changes.
 
-    mask: of `clean`, (h, w); peak: the largest value of the planes.
+    peak: the largest value of the planes.
     """
-    (y, uv), (small_y, small_uv), (clean_y, clean_uv) = planes, small, clean
+    (y, uv), (small_y, small_uv), (clean_y, clean_uv, mask) = planes, small, clean
     whole = _enlarged(mask, y)
     chroma = [_added(plane, before, after, whole, peak) for plane, before, after in zip(uv, small_uv, clean_uv, strict=True)]
     return _added(y, small_y, clean_y, whole, peak), np.stack(chroma), whole

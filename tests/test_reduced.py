@@ -30,11 +30,29 @@ def test_the_change_is_enlarged_and_nothing_else() -> None:
     small = reduced(y, 2), reduced_chroma(y, uv, 2)
     mask = np.zeros((32, 48), np.uint8)
     mask[:, :24] = 255
-    clean = np.where(mask > 0, small[0] - 10, small[0]).astype(np.uint8), small[1]
-    out_y, out_uv, whole = enlarged((y, uv), small, clean, mask, 255)
+    clean = np.where(mask > 0, small[0] - 10, small[0]).astype(np.uint8), small[1], mask
+    out_y, out_uv, whole = enlarged((y, uv), small, clean, 255)
     change = y.astype(int) - out_y
     assert (change[:, :46] == 10).all() and not change[:, 49:].any() and not change[whole == 0].any()
     assert np.array_equal(out_uv, uv)
+
+
+def test_a_large_still_is_derained_at_smaller_sizes_too(runtime, monkeypatch) -> None:
+    monkeypatch.setattr("derain_video.pipeline.derain.LEAST", 30)
+    layout = LAYOUTS["yuv420p"]
+    planes = tuple(np.full(layout.shape(i, 61, 90), 100, layout.dtype) for i in range(layout.planes))
+    frames = [Frame(planes, layout, t, Fraction(1, 25), pattern="heavy") for t in range(2)]
+    (out,) = derain(iter(frames[:1]), runtime, Report())
+    assert [call[1] for call in runtime.calls] == [(1, 1, 64, 96), (1, 1, 32, 48), (1, 1, 16, 24)]
+    assert [plane.shape for plane in out.planes] == [plane.shape for plane in planes] and out.mask.shape == (61, 90)
+    monkeypatch.setattr("derain_video.pipeline.derain.SURE", 1.1)
+    runtime.calls.clear()
+    (dry,) = derain(iter(frames[:1]), runtime, Report())
+    assert len(runtime.calls) == 2 and (dry.planes[0][:, :48] == 92).all()  # at half the size it is not sure: what was done before stays
+    assert (out.planes[0][:, :48] == 76).all()
+    runtime.calls.clear()
+    list(derain(iter(frames), runtime, Report()))
+    assert {call[1] for call in runtime.calls} == {(1, 1, 64, 96)}  # what has neighbours is not
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv444p10le", "rgb24"])
