@@ -21,11 +21,11 @@ from .report import Report
 BEFORE, AFTER = 2, 2
 """Frames of the window for files. Live: 4 before and none after, so that nothing waits."""
 
-LEAST = 256
-"""Lines, or columns if those are fewer, from which a frame without neighbours is derained again at half its size: there wide rain is as
-its network knows it. Of a frame with neighbours that takes detail."""
+LARGE = 900
+"""Lines, or columns if those are fewer, from which a frame without neighbours is derained again at half its size: there the widest rain
+is as its network knows it. What has neighbours loses more detail by that than rain."""
 
-SURE = 0.008
+SURE = 0.016
 """Share of the pixels that must surely be rain at half the size, or the frame stays as it is: detail would be all that is lost."""
 
 DONE = "done before"
@@ -177,9 +177,9 @@ def _asked(runtime: Runtime, network: str, planes: Planes, padded: tuple[Plane, 
 
 
 def _again(runtime: Runtime, clean: Clean, peak: int) -> Clean:
-    """A frame without neighbours that is derained, again at half its size, at a quarter, and so on."""
+    """A frame without neighbours that is derained, again at half its size, and so on while that is large."""
     y, uv, mask = clean
-    if min(y.shape) < LEAST:
+    if min(y.shape) < LARGE:
         return clean
     small = reduced(y, 2), reduced_chroma(y, uv, 2)
     found = _asked(runtime, STILL, small, pad(*small, np.stack([small[0]] * NEIGHBOURS)), peak)

@@ -38,7 +38,7 @@ def test_the_change_is_enlarged_and_nothing_else() -> None:
 
 
 def test_a_large_still_is_derained_at_smaller_sizes_too(runtime, monkeypatch) -> None:
-    monkeypatch.setattr("derain_video.pipeline.derain.LEAST", 30)
+    monkeypatch.setattr("derain_video.pipeline.derain.LARGE", 30)
     layout = LAYOUTS["yuv420p"]
     planes = tuple(np.full(layout.shape(i, 61, 90), 100, layout.dtype) for i in range(layout.planes))
     frames = [Frame(planes, layout, t, Fraction(1, 25), pattern="heavy") for t in range(2)]
