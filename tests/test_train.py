@@ -16,6 +16,7 @@ from derain_video.models.store import load, save, subnet
 from derain_video.models.subnet import DerainNet
 from derain_video.models.train import clip, data, loop
 from derain_video.models.train.__main__ import main
+from derain_video.models.train.clutter import strewn
 from derain_video.models.train.data import Answered, make_still
 from derain_video.models.train.footage import Scene, cut
 from derain_video.models.train.footage import load as load_footage
@@ -131,6 +132,24 @@ def test_a_wider_clip_begins_as_the_narrower_one_that_it_starts_from(tmp_path: P
     monkeypatch.undo()
     twins = clip.begun(tmp_path / "narrow.safetensors").visual.conv1.weight
     assert not torch.equal(twins[0], twins[len(narrow.visual.conv1.weight)])  # doubled channels differ, or they would stay the same
+
+
+def test_poles_wires_and_letters_are_part_of_the_scene_and_cover_little_of_it() -> None:
+    scene = np.full((120, 160), 60, np.uint8)
+    painted = [strewn(torch.Generator().manual_seed(seed), scene) for seed in range(12)]
+    assert all(one.dtype == np.uint8 and one.shape == scene.shape for one in painted)
+    assert 0 < np.mean([one != scene for one in painted]) < 0.3
+    assert np.mean(np.concatenate([one[one != scene] for one in painted]) > 60) > 0.5  # most are brighter, as rain is
+
+
+def test_what_is_strewn_over_a_still_is_in_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "STREWN", 1.0)
+    monkeypatch.setattr(data, "strewn", lambda g, y: np.full_like(y, 200))
+    storms = bank(torch.Generator().manual_seed(0), 4)
+    still = Scene("grey", np.full((1, 320, 320), 60, np.uint8), np.full((1, 2, 160, 160), 128, np.uint8))
+    clips = [data.render(torch.Generator().manual_seed(3), still, storms, "clear", frames, 64) for frames in (3, 1)]
+    assert float(clips[0].clean_y.min()) > 0.5  # seen with its neighbours
+    assert float(clips[1].clean_y.max()) < 0.5  # alone nobody could tell it from rain
 
 
 def test_bars_stand_still_and_leave_the_scene_between_them() -> None:

@@ -16,6 +16,7 @@ from ..spec import NEIGHBOURS, PATTERNS
 from ..store import half
 from ..subnet import DerainNet
 from .camera import compress, expose, shoot
+from .clutter import strewn
 from .feed import Feed, Make
 from .footage import Scene, cut
 from .rain import Storm, Weather, compose, fall, haze, uniform, weather
@@ -32,6 +33,9 @@ Window = tuple[int, int, int]
 
 EDGES = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 1))
 """Frames before and after one near a shot's edge in a file. The end of a shot looks as its beginning does: neighbours are sorted."""
+
+STREWN = 0.3
+"""Share of the stills, seen by a camera that moves, that thin things which are no rain are painted on."""
 
 SEEN = 3 / 255
 """Change of luma from which a pixel is certainly rain."""
@@ -67,6 +71,8 @@ class Clip:
 
 def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, frames: int = FRAMES, side: int = SIDE) -> Clip:
     """`frames` frames of `scene` under rain of `pattern`."""
+    if frames > 1 == len(scene.y) and uniform(g, 0, 1) < STREWN:  # neighbours tell them from rain
+        scene = replace(scene, y=strewn(g, scene.y[0])[None])
     y, uv = cut(g, scene, frames, side)
     y = expose(g, y)
     if pattern == "clear":

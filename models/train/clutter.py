@@ -1,0 +1,50 @@
+"""Thin things that are no rain: poles, wires, marks on roads, letters. What learns to take rain out must see that they stay."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .rain import log_uniform, uniform
+
+Plane = NDArray[Any]
+"""uint8."""
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def strewn(g: torch.Generator, y: Plane) -> Plane:
+    """Luma (H, W) of a scene with up to seven such things painted over it, most of them bright."""
+    painted = y.astype(np.float32)
+    for _ in range(1 + int(uniform(g, 0, 7))):
+        sheet = np.zeros(y.shape, np.uint8)
+        (_letters if uniform(g, 0, 1) < 0.15 else _bar)(g, sheet)
+        cover = cv2.GaussianBlur(sheet / np.float32(255), (0, 0), uniform(g, 0.3, 1.0)) * uniform(g, 0.4, 1)
+        shade = uniform(g, 150, 255) if uniform(g, 0, 1) < 0.7 else uniform(g, 0, 255)
+        painted += cover * (shade - painted)
+    return painted.round().astype(np.uint8)
+
+
+def _bar(g: torch.Generator, sheet: Plane) -> None:
+    """A pole, a wire or a mark: upright half of the time, of any length."""
+    height, width = sheet.shape
+    draw = uniform(g, 0, 1)
+    angle = 0.08 * uniform(g, -1, 1) if draw < 0.5 else uniform(g, 0, math.pi)
+    reach = log_uniform(g, 6, max(height, width))
+    middle = np.array([uniform(g, 0, width), uniform(g, 0, height)])
+    along = reach * np.array([math.sin(angle), math.cos(angle)])
+    first, last = (np.round(middle + side * along).astype(int).tolist() for side in (-1, 1))
+    cv2.line(sheet, first, last, 255, round(log_uniform(g, 1, 7)), cv2.LINE_AA)
+
+
+def _letters(g: torch.Generator, sheet: Plane) -> None:
+    """A short word, as on a sign."""
+    height, width = sheet.shape
+    word = "".join(LETTERS[int(uniform(g, 0, len(LETTERS)))] for _ in range(2 + int(uniform(g, 0, 6))))
+    place = int(uniform(g, 0, 0.9 * width)), int(uniform(g, 0.1 * height, height))
+    cv2.putText(sheet, word, place, cv2.FONT_HERSHEY_SIMPLEX, log_uniform(g, 0.35, 2), 255, 1 + int(uniform(g, 0, 3)), cv2.LINE_AA)
