@@ -111,6 +111,7 @@ def _speed(command: argparse.ArgumentParser) -> None:
     command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help=f"of {named} (default: all)")
     command.add_argument("--frames", type=int, default=240, help="at 360p; fewer as frames grow (default %(default)s)")
     command.add_argument("--clip", type=Path, help="a clip to run on, brought to each size (default: a made scene)")
+    command.add_argument("--preset", default="", help="speed of the encoder, as it names it (default: the program's choice)")
     command.add_argument("--peer", metavar="MODULE:FUNCTION", help="returns a torch network to time on the same frames: RGB in, RGB out")
     _common(command, speed)
 

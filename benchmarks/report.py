@@ -125,7 +125,7 @@ def speed(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     with TemporaryDirectory() as folder, tqdm(options.sizes, unit="size", leave=False) as bar:
         results = [_one_size(size, options, runtime, network, Path(folder)) for size in bar]
     print(speeds.table(results))
-    return origin() | speeds.as_json(results)
+    return origin() | {"preset": options.preset} | speeds.as_json(results)
 
 
 def _one_size(size: str, options: argparse.Namespace, runtime: Runtime, network: peer.Network | None, folder: Path) -> speeds.Speed:
@@ -136,7 +136,7 @@ def _one_size(size: str, options: argparse.Namespace, runtime: Runtime, network:
     write_clip(video, clip, count)
     write_clip(first, clip, speeds.SHORT)
     chosen = ("--runtime", runtime.name, "--precision", runtime.precision, "--model", options.model)
-    said = (*chosen, "--threads", str(options.threads), "--quiet")
+    said = (*chosen, "--threads", str(options.threads), "--preset", options.preset, "--quiet")
     result = speeds.measure(size, clip, video, first, count, runtime, said)
     if network is None:
         return result
