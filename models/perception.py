@@ -38,8 +38,11 @@ def clip(name: str = SMALL, pretrained: str | None = None) -> nn.Module:
     """
     if name != SMALL:
         return _named(name, pretrained).eval()
-    model = blank()
-    model.load_state_dict(stored(Path(pretrained) if pretrained else WEIGHTS / f"{SMALL}.safetensors"))
+    model, path = blank(), Path(pretrained) if pretrained else WEIGHTS / f"{SMALL}.safetensors"
+    try:
+        model.load_state_dict(stored(path))
+    except RuntimeError as error:  # of another shape
+        raise ClipError(f"{path}: not weights of {SMALL}; give those that `derain-train clip` made, or leave them out") from error
     return model.eval()
 
 

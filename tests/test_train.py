@@ -115,6 +115,8 @@ def test_a_deeper_clip_begins_as_the_shallower_one_that_it_starts_from(tmp_path:
     save(tmp_path / "other.safetensors", {"stem.weight": torch.zeros(1)}, {})
     with pytest.raises(ClipError, match=r"other\.safetensors: not weights of derain-small"):
         clip.begun(tmp_path / "other.safetensors")
+    with pytest.raises(ClipError, match=r"other\.safetensors: not weights of derain-small"):
+        perception.clip(perception.SMALL, str(tmp_path / "other.safetensors"))
 
 
 def test_a_wider_clip_begins_as_the_narrower_one_that_it_starts_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
