@@ -132,6 +132,9 @@ def test_a_wider_clip_begins_as_the_narrower_one_that_it_starts_from(tmp_path: P
     with torch.no_grad():
         assert torch.allclose(begun.encode_image(views), narrow.encode_image(views), atol=1e-4)
     monkeypatch.undo()
+    save(tmp_path / "wide.safetensors", {**whole.state_dict(), "visual.conv1.weight": torch.zeros(99, 3, 3, 3)}, {})
+    with pytest.raises(ClipError, match=r"wide\.safetensors: not weights of derain-small"):
+        clip.begun(tmp_path / "wide.safetensors")
     twins = clip.begun(tmp_path / "narrow.safetensors").visual.conv1.weight
     assert not torch.equal(twins[0], twins[len(narrow.visual.conv1.weight)])  # doubled channels differ, or they would stay the same
 

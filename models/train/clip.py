@@ -237,10 +237,17 @@ def begun(start: Path) -> Any:
     model = blank()
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     kept = stored(start)
-    if not kept.keys() <= shapes.keys() or not all(BLOCK.match(key) for key in shapes.keys() - kept.keys()):
+    known = kept.keys() <= shapes.keys() and all(BLOCK.match(key) for key in shapes.keys() - kept.keys())
+    if not known or not all(_fits(key, value.shape, shapes[key]) for key, value in kept.items()):
         raise ClipError(f"--start {start}: not weights of {SMALL}; give a derain-small.safetensors")
     model.load_state_dict({key: _widened(key, value, shapes[key]) for key, value in kept.items()}, strict=False)
     return model
+
+
+def _fits(key: str, have: torch.Size, shape: torch.Size) -> bool:
+    """Whether a stored weight has `shape`, or belongs to a narrower image tower."""
+    narrower = key.startswith("visual.") and len(have) == len(shape) and all(a <= b for a, b in zip(have, shape, strict=True))
+    return have == shape or narrower
 
 
 def _widened(key: str, weight: Tensor, shape: torch.Size) -> Tensor:
