@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from derain_video.models.spec import RAINY
-from derain_video.models.train import clip
+from derain_video.models.train import specimen
 from derain_video.models.train.camera import compress, h264, shoot
-from derain_video.models.train.clip import amounts, told
 from derain_video.models.train.data import FRAMES, SIDE, make, render
 from derain_video.models.train.footage import Scene, load
 from derain_video.models.train.preview import sheet
 from derain_video.models.train.rain import COVERAGE, TILE, Storm, bank, fall, storm
+from derain_video.models.train.specimen import amounts, told
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,6 @@ def test_a_downpour_has_a_veil_that_is_seen(storms: dict[str, list[Storm]], scen
 
 
 def test_rain_that_does_not_show_is_shown_dry(storms: dict[str, list[Storm]], scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clip, "DRAWS", 0)
-    _, _, name, caption = clip.plain(torch.Generator().manual_seed(2), scene, storms, "downpour", 64)
-    assert name == "clear" and caption in clip.CLEAR
+    monkeypatch.setattr(specimen, "DRAWS", 0)
+    _, _, name, caption = specimen.plain(torch.Generator().manual_seed(2), scene, storms, "downpour", 64)
+    assert name == "clear" and caption in specimen.CLEAR

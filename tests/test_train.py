@@ -14,9 +14,9 @@ from derain_video.models.perception import ClipError, blank
 from derain_video.models.spec import FAST
 from derain_video.models.store import load, save, subnet
 from derain_video.models.subnet import DerainNet
-from derain_video.models.train import clip, data, loop
+from derain_video.models.train import data, growth, loop
 from derain_video.models.train.__main__ import main
-from derain_video.models.train.clutter import strewn
+from derain_video.models.train.clutter import barred, strewn
 from derain_video.models.train.data import Answered, make_still
 from derain_video.models.train.footage import Scene, cut
 from derain_video.models.train.footage import load as load_footage
@@ -105,8 +105,8 @@ def test_a_missing_beginning_is_one_line(footage: Path, tmp_path: Path, capsys: 
 
 def test_a_deeper_clip_begins_as_the_shallower_one_that_it_starts_from(tmp_path: Path) -> None:
     whole = blank().eval()
-    save(tmp_path / "shallow.safetensors", {name: value for name, value in whole.state_dict().items() if not clip.BLOCK.match(name)}, {})
-    begun = clip.begun(tmp_path / "shallow.safetensors").eval()
+    save(tmp_path / "shallow.safetensors", {name: value for name, value in whole.state_dict().items() if not growth.BLOCK.match(name)}, {})
+    begun = growth.begun(tmp_path / "shallow.safetensors").eval()
     for stage in ("layer1", "layer2", "layer3"):
         setattr(whole.visual, stage, getattr(whole.visual, stage)[:1])
     views = torch.rand(2, 3, 224, 224)
@@ -114,7 +114,7 @@ def test_a_deeper_clip_begins_as_the_shallower_one_that_it_starts_from(tmp_path:
         assert torch.equal(begun.encode_image(views), whole.encode_image(views))
     save(tmp_path / "other.safetensors", {"stem.weight": torch.zeros(1)}, {})
     with pytest.raises(ClipError, match=r"other\.safetensors: not weights of derain-small"):
-        clip.begun(tmp_path / "other.safetensors")
+        growth.begun(tmp_path / "other.safetensors")
     with pytest.raises(ClipError, match=r"other\.safetensors: not weights of derain-small"):
         perception.clip(perception.SMALL, str(tmp_path / "other.safetensors"))
 
@@ -125,8 +125,8 @@ def test_a_wider_clip_begins_as_the_narrower_one_that_it_starts_from(tmp_path: P
     shape["vision_cfg"]["width"] -= 8
     narrow = CLIP(**shape).eval()
     save(tmp_path / "narrow.safetensors", narrow.state_dict(), {})
-    monkeypatch.setattr(clip, "PARTING", 0.0)
-    begun = clip.begun(tmp_path / "narrow.safetensors").eval()
+    monkeypatch.setattr(growth, "PARTING", 0.0)
+    begun = growth.begun(tmp_path / "narrow.safetensors").eval()
     assert begun.state_dict()["visual.conv1.weight"].shape == whole.state_dict()["visual.conv1.weight"].shape
     views = torch.rand(2, 3, 224, 224)
     with torch.no_grad():
@@ -134,8 +134,8 @@ def test_a_wider_clip_begins_as_the_narrower_one_that_it_starts_from(tmp_path: P
     monkeypatch.undo()
     save(tmp_path / "wide.safetensors", {**whole.state_dict(), "visual.conv1.weight": torch.zeros(99, 3, 3, 3)}, {})
     with pytest.raises(ClipError, match=r"wide\.safetensors: not weights of derain-small"):
-        clip.begun(tmp_path / "wide.safetensors")
-    twins = clip.begun(tmp_path / "narrow.safetensors").visual.conv1.weight
+        growth.begun(tmp_path / "wide.safetensors")
+    twins = growth.begun(tmp_path / "narrow.safetensors").visual.conv1.weight
     assert not torch.equal(twins[0], twins[len(narrow.visual.conv1.weight)])  # doubled channels differ, or they would stay the same
 
 
@@ -160,7 +160,7 @@ def test_what_is_strewn_over_a_still_is_in_the_truth(monkeypatch: pytest.MonkeyP
 def test_bars_stand_still_and_leave_the_scene_between_them() -> None:
     y = torch.full((2, 96, 96), 0.5)
     for seed in range(6):
-        seen = clip.barred(torch.Generator().manual_seed(seed), y)
+        seen = barred(torch.Generator().manual_seed(seed), y)
         changed = (seen - y).abs()
         assert torch.equal(seen[0], seen[1]) and float(seen.min()) >= 0 and float(seen.max()) <= 1
         assert float(changed.min()) < 0.1 * float(changed.max())

@@ -4,70 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..perception import SMALL, ClipError, Perceiver, awaken, blank, pattern_embeddings, stored, tokenizer
+from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings, tokenizer
 from ..spec import PATTERNS, routed
 from ..store import save, stamp
-from ..views import SIDE, views
-from .camera import compress
-from .data import Clip, render
+from ..views import SIDE
 from .feed import Feed, Rendered
 from .footage import Scene
+from .growth import begun
 from .loop import Place, command, commit
 from .precision import autocast
-from .rain import Storm, bank, log_uniform, uniform
-
-SHARES = {"clear": 0.32, "light": 0.24, "heavy": 0.26, "downpour": 0.18}
-"""How often each pattern is seen: dry and nearly dry scenes are the hard ones."""
-
-LARGE = 352
-"""Side of the rendered frame, in pixels, that a shrunken view shows."""
-
-CLEAR = ("a photo of a dry scene without rain", "a photo without any streaks of rain")
-
-SEEN = 10 / 255
-"""Light that a streak adds from which it is certainly seen."""
-
-BARRED = 0.15
-"""Share of views with bars in them."""
-
-UNSEEN, SPARSE, THICK = 0.002, (0.008, 0.06), 0.1
-"""Shares of a frame under streaks: below the first nobody sees rain, the second makes it light, from the third it is heavy."""
-
-VEILED = 0.1
-"""Light that the veil of a downpour adds to a scene of middling brightness, 0..1 for peak, from which it is seen."""
-
-DRAWS = 40
-"""Times that rain is drawn anew for a scene before it is given up."""
-
-View = tuple[NDArray[np.uint8], str, int, NDArray[np.float32], NDArray[np.float32]]
-"""(3, SIDE, SIDE) RGB, its caption, the index of its pattern, the share of rain in cells of 4 x 4 pixels, (SIDE/4, SIDE/4) in 0..1,
-and how much rain and veil there is, as `amounts` has it."""
-
-Frame = tuple[NDArray[np.uint8], int]
-"""All views of one frame, (N, 3, SIDE, SIDE), and the index of its pattern."""
-
-BLOCK = re.compile(r"visual\.layer\d\.[1-9]")
-"""Names of the weights of a stage's further blocks, which open_clip starts as doing nothing."""
-
-PARTING = 0.1
-"""Noise between channels that began as one, relative to their weights."""
+from .rain import uniform
+from .specimen import SHARES, Frame, View, frames_to_judge, make
 
 RATE = 2e-3
 
@@ -79,79 +39,6 @@ PARTS = ("model", "mean", "drawer", "gauge", "optimiser")
 
 DRAWING, MATCHING = 0.25, 0.6
 """Shares of the time: until the first the image tower only learns to draw rain, until the second only its later stages learn."""
-
-
-def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> View:
-    """One view: a native crop mostly, else a whole frame shrunken."""
-    whole = uniform(g, 0, 1) < 0.25
-    clip, rain, name, caption = plain(g, scene, storms, pattern, LARGE if whole else SIDE)
-    seen = barred(g, clip.rainy_y) if uniform(g, 0, 1) < BARRED else clip.rainy_y
-    y, uv = compress(g, _bytes(seen), _bytes(clip.rainy_uv))
-    small = functional.adaptive_avg_pool2d(rain[None], SIDE // 4)[0].numpy()
-    return views(y[0], uv[0])[-1 if whole else 0], caption, PATTERNS.index(name), small, amounts(clip, rain)
-
-
-def plain(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, side: int) -> tuple[Clip, Tensor, str, str]:
-    """A frame that plainly shows one pattern, drawn until it does: clip, where streaks are, the pattern's name, a caption.
-
-    A scene on which the rain of `pattern` is not seen, a white one say, is shown dry.
-    """
-    for draw in count():
-        clip = render(g, scene, storms, pattern if draw < DRAWS else "clear", frames=1, side=side)
-        rain = streaks(clip)
-        if (name := told(clip, rain)) == "clear":
-            return clip, rain, name, CLEAR[int(uniform(g, 0, 2))]
-        if name and clip.weather:
-            return clip, rain, name, clip.weather.caption()
-    raise AssertionError("dry scenes are plain")
-
-
-def veil(clip: Clip) -> float:
-    """Light that the veil adds, 0..1 for peak."""
-    now = clip.weather
-    return (1 - now.transmission) * max(0.0, now.airlight - float(clip.clean_y.mean())) if now else 0.0
-
-
-def amounts(clip: Clip, rain: Tensor) -> NDArray[np.float32]:
-    """(2,): rain and veil, each about 0..1, faint rain spread out."""
-    return np.array([float(rain.mean()) ** 0.5, 4 * veil(clip)], np.float32)
-
-
-def streaks(clip: Clip) -> Tensor:
-    """Where the first frame shows streaks, (H, W) in 0..1: light that rain adds and its surroundings do not have."""
-    added = (clip.rainy_y[0] - clip.clean_y[0]).numpy()
-    return torch.from_numpy((added - cv2.blur(added, (31, 31))) / SEEN).clamp(0, 1)
-
-
-def barred(g: torch.Generator, y: Tensor) -> Tensor:
-    """Thin things that are no rain in front of the scene: bars, wires or a mesh, evenly spaced, brighter or darker. y: (T, H, W) in 0..1."""
-    side = y.shape[-1]
-    sheet = np.zeros((side, side), np.float32)
-    angle, thick = uniform(g, -0.4, 0.4), 1 + int(uniform(g, 0, 2.5))
-    step = log_uniform(g, 7 * thick, 70)
-    for turn in (angle, angle + math.pi / 2) if uniform(g, 0, 1) < 0.4 else (angle,):
-        along, across = np.array([math.sin(turn), math.cos(turn)]), np.array([math.cos(turn), -math.sin(turn)])
-        for place in np.arange(-side, side, step) + uniform(g, 0, step):
-            ends = [side / 2 + place * across + reach * along for reach in (-side, side)]
-            first, last = (np.round(end).astype(int).tolist() for end in ends)
-            cv2.line(sheet, first, last, 1.0, thick, cv2.LINE_AA)
-    edge = int(uniform(g, 0, 0.6) * side)  # often over a part of the picture only
-    sheet[:, :edge] *= uniform(g, 0, 1) < 0.5
-    bars = torch.from_numpy(cv2.GaussianBlur(sheet, (0, 0), uniform(g, 0.3, 1.0))) * uniform(g, 0.4, 1.0)
-    return y + bars * (uniform(g, 0, 1) - y)
-
-
-def told(clip: Clip, rain: Tensor) -> str:
-    """Pattern of a frame as an eye would tell; empty where it lies between two, and nobody could."""
-    share = float(rain.mean())
-    if clip.weather is None or (share < UNSEEN and clip.weather.pattern == "light"):
-        return "clear"
-    fits = {"light": SPARSE[0] < share < SPARSE[1], "heavy": share > THICK, "downpour": share > THICK and veil(clip) > VEILED}
-    return clip.weather.pattern if fits[clip.weather.pattern] else ""
-
-
-def _bytes(plane: Tensor) -> NDArray[np.uint8]:
-    return (plane * 255).round().clamp(0, 255).byte().numpy()
 
 
 def _crop(g: torch.Generator, image: Tensor, rain: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,40 +113,6 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
     routed = functional.cross_entropy(scale * image @ pattern_embeddings(model).T, patterns, label_smoothing=0.02)
     total: Tensor = 0.5 * (functional.cross_entropy(logits, owner) + per_text) + routed
     return total
-
-
-def begun(start: Path) -> Any:
-    """The small CLIP with weights of its own shape, or of one with fewer blocks or channels.
-
-    Blocks that it has more do nothing until they learn to. Channels are had more by doubling some, and what reads both reads half of
-    each, so that it sees as before; a little noise lets the two part (Chen et al. 2016, arXiv:1511.05641).
-    """
-    model = blank()
-    shapes = {key: value.shape for key, value in model.state_dict().items()}
-    kept = stored(start)
-    known = kept.keys() <= shapes.keys() and all(BLOCK.match(key) for key in shapes.keys() - kept.keys())
-    if not known or not all(_fits(key, value.shape, shapes[key]) for key, value in kept.items()):
-        raise ClipError(f"--start {start}: not weights of {SMALL}; give a derain-small.safetensors")
-    model.load_state_dict({key: _widened(key, value, shapes[key]) for key, value in kept.items()}, strict=False)
-    return model
-
-
-def _fits(key: str, have: torch.Size, shape: torch.Size) -> bool:
-    """Whether a stored weight has `shape`, or belongs to a narrower image tower."""
-    narrower = key.startswith("visual.") and len(have) == len(shape) and all(a <= b for a, b in zip(have, shape, strict=True))
-    return have == shape or narrower
-
-
-def _widened(key: str, weight: Tensor, shape: torch.Size) -> Tensor:
-    """A weight of the image tower with channels doubled up to `shape`."""
-    if weight.shape == shape:
-        return weight
-    for axis, size in enumerate(shape[:2]):
-        source = torch.arange(size) % weight.shape[axis]
-        weight = weight.index_select(axis, source)
-        if axis == 1 and key.endswith("weight"):  # inputs
-            weight = weight / torch.bincount(source)[source].view(1, -1, *[1] * (weight.ndim - 2))
-    return weight * (1 + PARTING * torch.randn(shape)) if weight.ndim > 1 else weight
 
 
 class Training:
@@ -382,18 +235,6 @@ def normal(images: Tensor) -> Tensor:
     """CLIP's normalisation of (N, 3, H, W) in 0..255."""
     mean, spread = (torch.tensor(values)[:, None, None] * 255 for values in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     return (images - mean) / spread
-
-
-def frames_to_judge(scenes: list[Scene], each: int = 33, side: int = 352, seed: int = 7_000_001) -> list[Frame]:
-    """Views and pattern of rendered frames, `each` of every pattern drawn; none that lies between two patterns."""
-    g = torch.Generator().manual_seed(seed)
-    storms, frames = bank(g, 60), []
-    for pattern in PATTERNS:
-        for k in range(each):
-            clip, _, name, _ = plain(g, scenes[k % len(scenes)], storms, pattern, side)
-            y, uv = compress(g, *(_bytes(plane) for plane in (clip.rainy_y, clip.rainy_uv)))
-            frames.append((views(y[0], uv[0]), PATTERNS.index(name)))
-    return frames
 
 
 def accuracy(model: nn.Module, frames: list[Frame]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .rain import log_uniform, uniform
 
@@ -28,6 +29,24 @@ def strewn(g: torch.Generator, y: Plane) -> Plane:
         shade = uniform(g, 150, 255) if uniform(g, 0, 1) < 0.7 else uniform(g, 0, 255)
         painted += cover * (shade - painted)
     return painted.round().astype(np.uint8)
+
+
+def barred(g: torch.Generator, y: Tensor) -> Tensor:
+    """Thin things that are no rain in front of the scene: bars, wires or a mesh, evenly spaced, brighter or darker. y: (T, H, W) in 0..1."""
+    side = y.shape[-1]
+    sheet = np.zeros((side, side), np.float32)
+    angle, thick = uniform(g, -0.4, 0.4), 1 + int(uniform(g, 0, 2.5))
+    step = log_uniform(g, 7 * thick, 70)
+    for turn in (angle, angle + math.pi / 2) if uniform(g, 0, 1) < 0.4 else (angle,):
+        along, across = np.array([math.sin(turn), math.cos(turn)]), np.array([math.cos(turn), -math.sin(turn)])
+        for place in np.arange(-side, side, step) + uniform(g, 0, step):
+            ends = [side / 2 + place * across + reach * along for reach in (-side, side)]
+            first, last = (np.round(end).astype(int).tolist() for end in ends)
+            cv2.line(sheet, first, last, 1.0, thick, cv2.LINE_AA)
+    edge = int(uniform(g, 0, 0.6) * side)  # often over a part of the picture only
+    sheet[:, :edge] *= uniform(g, 0, 1) < 0.5
+    bars = torch.from_numpy(cv2.GaussianBlur(sheet, (0, 0), uniform(g, 0.3, 1.0))) * uniform(g, 0.4, 1.0)
+    return y + bars * (uniform(g, 0, 1) - y)
 
 
 def _bar(g: torch.Generator, sheet: Plane) -> None:

@@ -93,7 +93,7 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
 
 def sample(g: torch.Generator, clip: Clip, window: Window) -> Sample:
     """The frame of a rendered clip that a derainer sees, with the state that it would have."""
-    y, uv = compress(g, _bytes(clip.rainy_y), _bytes(clip.rainy_uv))
+    y, uv = compress(g, whole(clip.rainy_y), whole(clip.rainy_uv))
     first, last, centre = window
     seen = [Seen(np.ascontiguousarray(frame)) for frame in y[first:last]]
     state = near(seen, centre - first)
@@ -101,14 +101,15 @@ def sample(g: torch.Generator, clip: Clip, window: Window) -> Sample:
         torch.from_numpy(y[centre].copy())[None],
         torch.from_numpy(uv[centre].copy()),
         torch.from_numpy(state),
-        torch.from_numpy(_bytes(clip.clean_y[centre]))[None],
-        torch.from_numpy(_bytes(clip.clean_uv[centre])),
-        torch.from_numpy(_bytes(clip.mask[centre]))[None],
+        torch.from_numpy(whole(clip.clean_y[centre]))[None],
+        torch.from_numpy(whole(clip.clean_uv[centre])),
+        torch.from_numpy(whole(clip.mask[centre]))[None],
         PATTERNS.index(clip.weather.pattern if clip.weather else "clear"),
     )
 
 
-def _bytes(plane: Tensor) -> NDArray[np.uint8]:
+def whole(plane: Tensor) -> NDArray[np.uint8]:
+    """A plane of 0..1 in whole code values of 8 bits."""
     return (plane * 255).round().clamp(0, 255).byte().numpy()
 
 
@@ -147,7 +148,7 @@ class Answered:
         y, uv, near = (plane[None].float() / 255 for plane in (sample.y, sample.uv, sample.near))
         with torch.no_grad():
             answer = y + _network(self.weights)(y, uv, near - y).y
-        return replace(sample, near=torch.from_numpy(_bytes(answer[0])).expand_as(sample.near).clone())
+        return replace(sample, near=torch.from_numpy(whole(answer[0])).expand_as(sample.near).clone())
 
 
 @lru_cache(maxsize=1)
