@@ -99,9 +99,9 @@ def tokenizer(name: str = SMALL) -> Any:
 def pattern_embeddings(model: nn.Module, name: str = SMALL) -> Tensor:
     """One normalised text embedding per pattern: the mean over its prompts, (4, D)."""
     words_of = tokenizer(name)
-    rows = []
+    rows, device = [], next(model.parameters()).device
     for pattern in PATTERNS:
-        words = model.encode_text(words_of(list(PROMPTS[pattern])), normalize=True)  # type: ignore[operator]
+        words = model.encode_text(words_of(list(PROMPTS[pattern])).to(device), normalize=True)  # type: ignore[operator]
         rows.append(functional.normalize(words.mean(0), dim=-1))
     return torch.stack(rows)
 

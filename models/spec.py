@@ -56,7 +56,7 @@ class NetSpec:
     widths: channels at half, quarter and eighth resolution.
     depths: residual blocks on the way down and up at half and quarter resolution, and at the bottom.
     window: side of the attention window at eighth resolution, in pixels there; 8 * window divides WINDOW.
-    attention: one of ATTENTIONS.
+    attention: one of ATTENTIONS. alone: one network serves every pattern, live streams and stills.
     """
 
     name: str
@@ -64,8 +64,9 @@ class NetSpec:
     depths: tuple[int, int, int]
     window: int = 8
     attention: str = "masked"
+    alone: bool = False
 
 
 FAST = NetSpec("fast", widths=(32, 48, 64), depths=(0, 1, 1))
-QUALITY = NetSpec("quality", widths=(80, 128, 192), depths=(1, 3, 3))
+QUALITY = NetSpec("quality", widths=(80, 128, 192), depths=(1, 3, 3), alone=True)
 SPECS = {spec.name: spec for spec in (FAST, QUALITY)}

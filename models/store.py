@@ -36,7 +36,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Second:
-    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL has two halves, each asked twice."""
+    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL has two halves, each asked twice.
+
+    Sizes with one network for everything give that one.
+    """
+    if SPECS[size].alone:
+        return half("generalist", size, folder)
     net = half(pattern, size, folder)
     return Second(Mirrored(net), Mirrored(half(SECOND, size, folder))) if pattern == STILL else net
 

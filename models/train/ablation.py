@@ -86,9 +86,9 @@ def _samples(ships: Recipe, place: Place, count: int, settings: str) -> list[Sam
     return [Sample(**{name: stack[k] for name, stack in stacks.items()}, pattern=pattern) for k, pattern in enumerate(patterns)]
 
 
-def _pool(trial: Recipe, samples: list[Sample]) -> Pool:
+def _pool(trial: Recipe, place: Place, samples: list[Sample]) -> Pool:
     """All samples from the start, and crops that hang on the seed alone."""
-    return Pool(Kept(samples), trial.seed, size=4 * len(samples))  # a pool begins with a quarter of its size
+    return Pool(Kept(samples), trial.seed, 4 * len(samples), place.device)  # a pool begins with a quarter of its size
 
 
 def _result(trial: Recipe, place: Place) -> Path:
@@ -103,7 +103,7 @@ def _row(trial: Recipe, place: Place) -> Row:
 
 def _train(trial: Recipe, place: Place, samples: list[Sample], judge: Judge) -> None:
     """One run to its end, from its checkpoint if there is one."""
-    result, training, pool = _result(trial, place), Training(trial, place.device, place.compiled), _pool(trial, samples)
+    result, training, pool = _result(trial, place), Training(trial, place.device, place.compiled), _pool(trial, place, samples)
     checkpoint = result.with_suffix(".pt")
     if checkpoint.exists():
         training.resume(checkpoint)
@@ -120,7 +120,7 @@ def _train(trial: Recipe, place: Place, samples: list[Sample], judge: Judge) -> 
 
 def _paces(kinds: list[Recipe], place: Place, samples: list[Sample]) -> list[float]:
     """Seconds of a step of each kind, the median of ROUNDS."""
-    planes = _pool(kinds[0], samples).batch(kinds[0].batch, kinds[0].side)
+    planes = _pool(kinds[0], place, samples).batch(kinds[0].batch, kinds[0].side)
     trainings = [Training(kind, place.device, place.compiled) for kind in kinds]
     for training in trainings:
         training.learn(planes)

@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--attention", choices=ATTENTIONS, default="masked", help="of the sub-networks, for ablations (default: %(default)s)")
     top.add_argument("--samples", type=_count, default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
     top.add_argument("--seeds", type=_count, default=1, help="of ablation: times that each variant is trained (default: %(default)s)")
-    top.add_argument("--batch", type=_count, default=16, help="crops in a step, of each process of torchrun (default: %(default)s)")
+    top.add_argument(
+        "--batch", type=_count, default=16, help="crops in a step, of each process of torchrun; twice as many for the CLIP (default: %(default)s)"
+    )
     top.add_argument("--seed", type=int, default=1)
     top.add_argument("--threads", type=int, default=0, help="of the training step (default: PyTorch's choice)")
     top.add_argument("--workers", type=int, default=1, help="processes that render rain")
@@ -84,7 +86,7 @@ def _run(options: argparse.Namespace) -> None:
     recipes = _recipes(options, shelves)
     place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves, options.compile)
     if options.what in ("clip", "all"):
-        clip.train(place, val, options.minutes, options.start, seed=options.seed)
+        clip.train(place, val, options.minutes, options.start, 2 * options.batch, options.seed)
     if options.what == "ablation":
         print(ablation.run(_generalist(options), place, val, options.samples, options.seeds))
     for recipe in recipes:
@@ -128,11 +130,11 @@ def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> lis
         patterns = options.pattern or (RAINY if shelves else (*NETWORKS, SECOND))
         made = (specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in patterns)
         recipes += [replace(recipe, start=options.start or recipe.start) for recipe in made]
-    recipes = [replace(recipe, loss=options.loss, attention=options.attention, steps=options.steps) for recipe in recipes]
+    recipes = [replace(recipe, loss=options.loss, attention=options.attention, steps=options.steps, batch=options.batch) for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes
 
 
 def _generalist(options: argparse.Namespace) -> Recipe:
     size, start = options.size, options.start
-    first = Recipe(f"{size}_generalist", options.minutes, size, start=start, batch=options.batch, seed=options.seed, steps=options.steps)
+    first = Recipe(f"{size}_generalist", options.minutes, size, start=start, seed=options.seed, steps=options.steps)
     return replace(first, rate=first.rate / 3) if start else first

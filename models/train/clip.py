@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor, nn
 from torch.nn import functional
@@ -53,7 +54,7 @@ def _shake(g: torch.Generator, image: Tensor, rain: Tensor) -> tuple[Tensor, Ten
     if uniform(g, 0, 1) < 0.5:
         image, rain = image.flip(-1), rain.flip(-1)
     gain = 1 + 0.08 * torch.randn(len(image), 3, 1, 1, generator=g)
-    return (image * gain).clamp(0, 255), rain
+    return (image * gain.to(image.device)).clamp(0, 255), rain
 
 
 class Drawer(nn.Module):
@@ -103,9 +104,9 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
     All in float32: patterns' embeddings lie closer to each other than bfloat16 resolves.
     """
     unique = sorted(set(captions))
-    owner = torch.tensor([unique.index(caption) for caption in captions])
+    owner = torch.tensor([unique.index(caption) for caption in captions], device=image.device)
     image = functional.normalize(image, dim=-1)
-    text = model.encode_text(tokenizer()(unique), normalize=True)
+    text = model.encode_text(tokenizer()(unique).to(image.device), normalize=True)
     scale = model.logit_scale.exp().clamp(20, 60)
     logits = scale * image @ text.T  # (N, unique)
     same = functional.one_hot(owner, len(unique)).float()
@@ -118,18 +119,19 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
 class Training:
     """State of the CLIP's run: model, optimiser and the clock."""
 
-    def __init__(self, minutes: float, seed: int, start: Path | None = None) -> None:
+    def __init__(self, minutes: float, seed: int, start: Path | None = None, device: str = "cpu") -> None:
         """start: weights to begin from, whose first stages know rain: all learn from the first step on, at half the rate."""
         torch.manual_seed(seed)
         model = begun(start) if start else blank()
-        self.model = model.train().to(memory_format=torch.channels_last)
+        self.device = torch.device(device)
+        self.model = model.train().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not start:
             awaken(self.model)
         self.rate, self.drawing, self.matching = (RATE / 2, 0.0, 0.0) if start else (RATE, DRAWING, MATCHING)
         self.mean = deepcopy(self.model).eval().requires_grad_(False)
-        self.drawer = Drawer(self.model.visual)
+        self.drawer = Drawer(self.model.visual).to(self.device)
         visual: Any = self.model.visual
-        self.gauge = Gauge(visual.output_dim)
+        self.gauge = Gauge(visual.output_dim).to(self.device)
         self.parameters = [*self.model.parameters(), *self.drawer.parameters(), *self.gauge.parameters()]
         self.optimiser = torch.optim.AdamW(self.parameters, self.rate, weight_decay=0.05, betas=(0.9, 0.98))
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
@@ -148,18 +150,18 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.progress))
         shots, captions, patterns, rain, measured = zip(*batch, strict=True)
-        images, masks = _shake(g, torch.from_numpy(np.stack(shots)).float(), torch.from_numpy(np.stack(rain))[:, None])
+        images, masks = _shake(g, self._here(shots).float(), self._here(rain)[:, None])
         if self.progress < self.drawing:
             images, masks = _crop(g, images, masks)
         images = normal(images).contiguous(memory_format=torch.channels_last)
-        with autocast(torch.device("cpu")):
+        with autocast(self.device):
             with torch.set_grad_enabled(not self.drawing <= self.progress < self.matching):
                 stages = look(self.model.visual, images)
             found = embed(self.model.visual, stages) if self.progress >= self.drawing else None
         loss = self.drawer(stages, masks)
         if found is not None:
-            loss = loss + contrast(self.model, found, captions, torch.tensor(patterns))
-            loss = loss + self.gauge(found, torch.from_numpy(np.stack(measured)))
+            loss = loss + contrast(self.model, found, captions, torch.tensor(patterns, device=self.device))
+            loss = loss + self.gauge(found, self._here(measured))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
@@ -167,6 +169,10 @@ class Training:
         self.step += 1
         self._follow()
         return float(loss.detach())
+
+    def _here(self, arrays: Sequence[NDArray[Any]]) -> Tensor:
+        """Arrays of one shape as a tensor on the device."""
+        return torch.from_numpy(np.stack(arrays)).to(self.device)
 
     def _follow(self) -> None:
         """Moves the running average of the model, which is what ships; faster at the start."""
@@ -185,15 +191,15 @@ class Training:
 
     def resume(self, path: Path) -> None:
         """Takes a checkpoint back."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=self.device, weights_only=True)
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.seconds, self.step = state["seconds"], state["step"]
 
 
 def train(place: Place, val: list[Scene], minutes: float, start: Path | None = None, batch: int = 32, seed: int = 1) -> Path:
-    """Trains for `minutes`, from the weights `start` if given; goes on from a checkpoint; returns the weights file, float16. It runs on the CPU."""
-    training, made_by = Training(minutes, seed, start), commit()
+    """Trains for `minutes`, from the weights `start` if given; goes on from a checkpoint; returns the weights file, float16."""
+    training, made_by = Training(minutes, seed, start, place.device), commit()
     place.runs.mkdir(parents=True, exist_ok=True)
     checkpoint = place.runs / f"{SMALL}.pt"
     if checkpoint.exists():
@@ -203,7 +209,7 @@ def train(place: Place, val: list[Scene], minutes: float, start: Path | None = N
     with Feed(views_of, seed + training.step, place.workers) as feed, (place.runs / f"{SMALL}.jsonl").open("a", buffering=1) as log:
         _spend(training, feed, frames, batch, checkpoint, log.write)
     target = place.weights / f"{SMALL}.safetensors"
-    half = {key: value.half() if value.is_floating_point() else value for key, value in training.mean.state_dict().items()}
+    half = {key: value.cpu().half() if value.is_floating_point() else value for key, value in training.mean.state_dict().items()}
     save(target, half, stamp(command(), made_by, minutes=minutes, steps=training.step, **accuracy(training.mean, frames)))
     return target
 
@@ -233,7 +239,7 @@ def _spend(training: Training, feed: Feed[View], frames: list[Frame], batch: int
 
 def normal(images: Tensor) -> Tensor:
     """CLIP's normalisation of (N, 3, H, W) in 0..255."""
-    mean, spread = (torch.tensor(values)[:, None, None] * 255 for values in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
+    mean, spread = (torch.tensor(values, device=images.device)[:, None, None] * 255 for values in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     return (images - mean) / spread
 
 
@@ -242,8 +248,9 @@ def accuracy(model: nn.Module, frames: list[Frame]) -> dict[str, float]:
     if not frames:
         return {}
     with torch.no_grad():
-        perceive = Perceiver(model, pattern_embeddings(model))
-        right = [(p, routed(perceive(torch.from_numpy(v)).tolist()) == PATTERNS[p]) for v, p in frames]
+        text = pattern_embeddings(model)
+        perceive = Perceiver(model, text).to(text.device)
+        right = [(p, routed(perceive(torch.from_numpy(v).to(text.device)).tolist()) == PATTERNS[p]) for v, p in frames]
     rows = {name: [hit for p, hit in right if p == k] for k, name in enumerate(PATTERNS)}
     shares = {name: round(sum(row) / len(row), 3) for name, row in rows.items()}
     return {"right": round(sum(hit for _, hit in right) / len(right), 3), **shares}

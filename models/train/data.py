@@ -134,6 +134,12 @@ def make_still(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]],
     return sample(g, render(g, scene, storms, pattern, frames=1), (0, 1, 0))
 
 
+def make_any(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+    """One sample with the neighbours that any frame may have: for a network that serves files, live streams and stills."""
+    draw = uniform(g, 0, 1)
+    return (make if draw < 0.55 else make_past if draw < 0.75 else make_still)(g, scene, storms, pattern)
+
+
 @dataclass(frozen=True)
 class Answered:
     """Makes samples of stills whose neighbours are what the network in `weights` answers: what the second half of STILL's network sees."""
@@ -158,40 +164,44 @@ def _network(weights: Path) -> DerainNet:
 
 
 class Pool:
-    """The latest `size` samples of a feed, and batches of random crops of them."""
+    """The latest `size` samples of a feed, kept on a device as the uint8 that they are, and batches of random crops of them."""
 
-    def __init__(self, feed: Feed[Sample], seed: int, size: int = 256) -> None:
-        self.feed, self.size, self.made = feed, size, 0
-        self.samples: list[Sample] = []
+    def __init__(self, feed: Feed[Sample], seed: int, size: int = 256, device: torch.device | str = "cpu") -> None:
+        self.feed, self.size, self.device, self.made = feed, size, device, 0
+        self.full: list[Tensor] = []  # (7, H, W) each: y, near, clean y, mask
+        self.half: list[Tensor] = []  # (4, H/2, W/2) each: uv, clean uv
         self.generator = torch.Generator().manual_seed(seed)
-        while len(self.samples) < size // 4:
+        while len(self.full) < size // 4:
             self._take(feed.get())
 
     def _take(self, sample: Sample) -> None:
-        if len(self.samples) < self.size:
-            self.samples.append(sample)
+        full = torch.cat([sample.y, sample.near, sample.clean_y, sample.mask]).to(self.device)
+        half = torch.cat([sample.uv, sample.clean_uv]).to(self.device)
+        if len(self.full) < self.size:
+            self.full.append(full)
+            self.half.append(half)
         else:
-            self.samples[self.made % self.size] = sample
+            place = self.made % self.size
+            self.full[place], self.half[place] = full, half
         self.made += 1
 
     def batch(self, count: int, side: int) -> tuple[Tensor, ...]:
-        """`count` random crops: y, uv, near - y, clean y, clean uv and mask as float32 0..1, and the patterns (count,)."""
-        for _ in range(2):
+        """`count` random crops: y, uv, near - y, clean y, clean uv and mask, float32 0..1 on the pool's device. At most an eighth are new."""
+        for _ in range(max(1, count // 8)):
             if self.feed.ready():
                 self._take(self.feed.get())
-        picks = torch.randint(len(self.samples), (count,), generator=self.generator).tolist()
-        crops = [self._crop(self.samples[pick], side) for pick in picks]
-        planes = [torch.stack(stack).float().div_(255) for stack in zip(*crops, strict=True)]
-        planes[2] -= planes[0]
-        return (*planes, torch.tensor([self.samples[pick].pattern for pick in picks]))
+        picks = torch.randint(len(self.full), (count,), generator=self.generator).tolist()
+        corners = torch.randint((SIDE - side) // 2 + 1, (count, 2), generator=self.generator).tolist()
+        full = _crops([self.full[pick] for pick in picks], corners, 2, side)
+        half = _crops([self.half[pick] for pick in picks], corners, 1, side // 2)
+        y, near, clean_y, mask = torch.split(full, [1, NEIGHBOURS, 1, 1], 1)
+        uv, clean_uv = torch.split(half, 2, 1)
+        return y, uv, near - y, clean_y, clean_uv, mask
 
-    def _crop(self, sample: Sample, side: int) -> list[Tensor]:
-        top, left = (2 * int(torch.randint((SIDE - side) // 2 + 1, (), generator=self.generator)) for _ in range(2))
-        flip = bool(torch.rand((), generator=self.generator) < 0.5)
 
-        def part(plane: Tensor) -> Tensor:
-            scale = SIDE // plane.shape[-1]
-            crop = plane[:, top // scale : (top + side) // scale, left // scale : (left + side) // scale]
-            return crop.flip(-1) if flip else crop
-
-        return [part(plane) for plane in (sample.y, sample.uv, sample.near, sample.clean_y, sample.clean_uv, sample.mask)]
+def _crops(planes: list[Tensor], corners: list[list[int]], unit: int, side: int) -> Tensor:
+    """Squares of planes, (N, C, side, side) float32 in 0..1, the first half of them mirrored; corners: of each, in units of `unit` pixels."""
+    parts = [plane[:, unit * top : unit * top + side, unit * left : unit * left + side] for plane, (top, left) in zip(planes, corners, strict=True)]
+    crops = torch.stack(parts).float().div_(255)
+    mirrored = len(parts) // 2
+    return torch.cat([crops[:mirrored].flip(-1), crops[mirrored:]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from ..spec import PAST, RAINY, SECOND, SPECS, STILL
 from ..store import load, save, stamp
 from ..subnet import Derained, DerainNet
 from . import ranks
-from .data import Answered, Making, Pool, Sample, make, make_past, make_still
+from .data import Answered, Making, Pool, Sample, make, make_any, make_past, make_still
 from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
@@ -72,6 +73,8 @@ class Recipe:
     @property
     def making(self) -> Making:
         """How its samples are made."""
+        if SPECS[self.size].alone:
+            return make_any
         return Answered(self.first) if self.first else MAKING.get(self.pattern, make)
 
     @property
@@ -98,6 +101,7 @@ class Training:
 
     def __init__(self, recipe: Recipe, device: str, compiled: bool = False) -> None:
         self.recipe, self.device = recipe, torch.device(device)
+        torch.backends.cudnn.benchmark = True  # all batches are of one shape
         torch.manual_seed(recipe.seed)
         spec = replace(SPECS[recipe.size], attention=recipe.attention)
         self.net = DerainNet(spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -124,7 +128,7 @@ class Training:
         """One step on a batch of the pool; returns the loss. Ranks that took the same steps have the same weights."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate * min(1.0, (self.step + 1) / 300) * (1 - self.progress) ** 0.9
-        y, uv, near, clean_y, clean_uv, mask = (plane.to(self.device, non_blocking=True) for plane in planes[:6])
+        y, uv, near, clean_y, clean_uv, mask = planes
         with autocast(self.device):
             found = self.net(y, uv, near)
         loss = self._loss(found, y, uv, clean_y, clean_uv, mask)
@@ -209,7 +213,7 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
         training.resume(checkpoint)
     seed = recipe.seed + training.step + APART * ranks.rank()
     with Feed(place.source(recipe), seed, place.workers) as feed, log.open("a", buffering=1) as lines:
-        spend(training, Pool(feed, seed), judge, checkpoint, lines.write)
+        spend(training, Pool(feed, seed, 32 * recipe.batch, training.device), judge, checkpoint, lines.write)
     target = place.weights / f"{recipe.name}.safetensors"
     if ranks.rank() == 0:
         facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
@@ -260,7 +264,9 @@ def command() -> str:
 
 
 def commit() -> str:
-    """The commit of this package's source, or `unknown` outside a checkout."""
+    """The commit of this package's source, or `unknown` outside a checkout or without git."""
     root = Path(__file__).parents[2]
+    if not shutil.which("git"):
+        return "unknown"
     found = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
