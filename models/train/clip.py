@@ -35,6 +35,9 @@ RATE = 2e-3
 AVERAGE = 0.995
 """Of the model's running average, how much stays at each step."""
 
+SHARPNESS = math.log(20), math.log(60)
+"""Least and most that matching is sharpened by, as logarithms; weight decay alone would blur it."""
+
 PARTS = ("model", "mean", "drawer", "gauge", "optimiser")
 """What a checkpoint holds of Training."""
 
@@ -107,7 +110,7 @@ def contrast(model: Any, image: Tensor, captions: Sequence[str], patterns: Tenso
     owner = torch.tensor([unique.index(caption) for caption in captions], device=image.device)
     image = functional.normalize(image, dim=-1)
     text = model.encode_text(tokenizer()(unique).to(image.device), normalize=True)
-    scale = model.logit_scale.exp().clamp(20, 60)
+    scale = model.logit_scale.exp()
     logits = scale * image @ text.T  # (N, unique)
     same = functional.one_hot(owner, len(unique)).float()
     per_text = -((logits.T.log_softmax(-1)) * (same / same.sum(0)).T).sum(-1).mean()
@@ -165,6 +168,8 @@ class Training:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(*SHARPNESS)
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self._follow()
