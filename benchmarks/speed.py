@@ -24,7 +24,7 @@ from ..pipeline import tiles
 from ..pipeline.derain import align, derain
 from ..pipeline.frame import Frame
 from ..pipeline.report import Report
-from .footage import Clip
+from .footage import Clip, FootageError
 from .methods import frames
 from .origin import cores
 
@@ -104,9 +104,13 @@ def _ended(child: subprocess.Popen[str]) -> tuple[int, float, float | None]:
 
 
 def steady(short: Run, long: Run, count: int) -> tuple[float, float]:
-    """Frames per second and CPU seconds per frame of a run of `count` frames, without a run of SHORT."""
-    wall, cpu = max(1e-9, long.wall - short.wall), max(0.0, long.cpu - short.cpu)
-    return (count - SHORT) / wall, cpu / (count - SHORT)
+    """Frames per second and CPU seconds per frame of a run of `count` frames, without a run of SHORT.
+
+    FootageError if the long run took no longer than the short one: start-up, which varies, hides its frames.
+    """
+    if long.wall <= short.wall:
+        raise FootageError(f"--frames: {count} frames at this size take no longer than start-up varies; give more")
+    return (count - SHORT) / (long.wall - short.wall), max(0.0, long.cpu - short.cpu) / (count - SHORT)
 
 
 def pace(work: Callable[[], Iterator[object]]) -> Pace:

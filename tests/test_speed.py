@@ -40,6 +40,8 @@ class Watching:
 def test_the_steady_pace_leaves_start_up_out() -> None:
     fps, cpu = speed.steady(Run(2.0, 3.0, None), Run(12.0, 23.0, None), 102)
     assert (fps, cpu) == pytest.approx((10.0, 0.2))
+    with pytest.raises(FootageError, match="--frames: 26 frames"):
+        speed.steady(Run(8.0, 9.0, None), Run(7.9, 9.0, None), 26)
 
 
 def test_efficiency_on_shared_cores_and_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
