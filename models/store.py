@@ -27,6 +27,11 @@ def save(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     draft.replace(path)
 
 
+def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state whose floats are float16, to be kept in half the space."""
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a weights file. FileNotFoundError names the file and how to make it."""
     if not path.is_file():
@@ -35,13 +40,14 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
 
 
-def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Second:
+def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored | Second:
     """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL has two halves, each asked twice.
 
-    Sizes with one network for everything give that one.
+    Sizes with one network for everything give that one; for STILL it is asked twice, too.
     """
     if SPECS[size].alone:
-        return half("generalist", size, folder)
+        net = half("generalist", size, folder)
+        return Mirrored(net) if pattern == STILL else net
     net = half(pattern, size, folder)
     return Second(Mirrored(net), Mirrored(half(SECOND, size, folder))) if pattern == STILL else net
 

@@ -139,7 +139,7 @@ class Second(nn.Module):
 class PlaneNet(nn.Module):
     """DerainNet on integer planes, the graph that is exported: scaling and rounding inside, the last sum of whole numbers in float32."""
 
-    def __init__(self, net: DerainNet | Second) -> None:
+    def __init__(self, net: DerainNet | Mirrored | Second) -> None:
         super().__init__()
         self.net = net.eval()
 

@@ -42,10 +42,11 @@ def truth(script: ModuleType) -> np.ndarray:
     return np.stack([from_rgb(picture)[0] for picture in islice(script.pan(), FRAMES)])
 
 
-def test_the_shipped_networks_derain_it(truth: np.ndarray) -> None:
+@pytest.mark.parametrize(("runtime", "model"), [("auto", "fast"), ("torch", "quality")])
+def test_the_shipped_networks_derain_it(truth: np.ndarray, runtime: str, model: str) -> None:
     sample = read(SAMPLE, FRAMES)
-    with load() as runtime:
-        clean = methods.ours(runtime)(sample)
+    with load(runtime, model=model) as networks:
+        clean = methods.ours(networks)(sample)
     before, after = (np.mean([metrics.psnr(a, b) for a, b in zip(clip.y, truth, strict=True)]) for clip in (sample, clean.clip))
     assert after > before + 3, f"{before:.2f} -> {after:.2f} dB, {clean.patterns}"
 

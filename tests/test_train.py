@@ -12,8 +12,8 @@ from open_clip.model import CLIP
 from derain_video.models import perception
 from derain_video.models.perception import ClipError, blank
 from derain_video.models.spec import FAST
-from derain_video.models.store import load, save, subnet
-from derain_video.models.subnet import DerainNet
+from derain_video.models.store import WEIGHTS, load, save, subnet
+from derain_video.models.subnet import DerainNet, Mirrored
 from derain_video.models.train import data, growth, loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.clutter import barred, strewn
@@ -94,6 +94,15 @@ def test_several_specialists_have_their_own_beginning(footage: Path, capsys: pyt
         assert main(["specialist", str(footage), *patterns, "--start", "mine.safetensors"]) == 2
         error = capsys.readouterr().err
         assert "--start mine.safetensors" in error and error.count("\n") == 1
+
+
+def test_a_size_with_one_network_has_no_specialists(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["specialist", str(footage), "--size", "quality"]) == 2
+    assert "--size quality: one network serves every pattern" in capsys.readouterr().err
+    alone, still = subnet("light", "quality"), subnet("still", "quality")
+    assert isinstance(alone, DerainNet) and isinstance(still, Mirrored)
+    kept = load(WEIGHTS / "quality_generalist.safetensors")[0]
+    assert all(torch.equal(net.state_dict()[name], kept[name].float()) for net in (alone, still.net) for name in kept)
 
 
 def test_a_missing_beginning_is_one_line(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--start {options.start}: clip, generalist and the specialist of one --pattern begin from weights; {options.what} does not")
     if options.compile and not shutil.which(compiler := os.environ.get("CXX", "g++")):
         raise FileNotFoundError(f"--compile: {compiler} is not there, and torch.compile needs it; install g++, or train without --compile")
+    if options.what == "specialist" and SPECS[options.size].alone:
+        raise ValueError(f"--size {options.size}: one network serves every pattern there; train generalist")
     if ranks.count() > 1 and options.what not in ("generalist", "specialist"):
         raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
     if options.what == "ablation" and not (options.steps and options.val):
@@ -126,7 +128,7 @@ def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> lis
     recipes: list[Recipe] = []
     if options.what in ("generalist", "all"):
         recipes.append(_generalist(options))
-    if options.what in ("specialist", "all"):
+    if options.what in ("specialist", "all") and not SPECS[size].alone:
         patterns = options.pattern or (RAINY if shelves else (*NETWORKS, SECOND))
         made = (specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in patterns)
         recipes += [replace(recipe, start=options.start or recipe.start) for recipe in made]

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings, tokenizer
 from ..spec import PATTERNS, routed
-from ..store import save, stamp
+from ..store import halved, save, stamp
 from ..views import SIDE
 from .feed import Feed, Rendered
 from .footage import Scene
@@ -214,8 +214,8 @@ def train(place: Place, val: list[Scene], minutes: float, start: Path | None = N
     with Feed(views_of, seed + training.step, place.workers) as feed, (place.runs / f"{SMALL}.jsonl").open("a", buffering=1) as log:
         _spend(training, feed, frames, batch, checkpoint, log.write)
     target = place.weights / f"{SMALL}.safetensors"
-    half = {key: value.cpu().half() if value.is_floating_point() else value for key, value in training.mean.state_dict().items()}
-    save(target, half, stamp(command(), made_by, minutes=minutes, steps=training.step, **accuracy(training.mean, frames)))
+    facts = accuracy(training.mean, frames)
+    save(target, halved(training.mean.state_dict()), stamp(command(), made_by, minutes=minutes, steps=training.step, **facts))
     return target
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..losses import mask_loss, picture_loss
 from ..spec import PAST, RAINY, SECOND, SPECS, STILL
-from ..store import load, save, stamp
+from ..store import halved, load, save, stamp
 from ..subnet import Derained, DerainNet
 from . import ranks
 from .data import Answered, Making, Pool, Sample, make, make_any, make_past, make_still
@@ -218,7 +218,8 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
     if ranks.rank() == 0:
         facts: dict[str, object] = dict(judge.figures(training.mean)) if judge else {}
         facts |= {"attention": recipe.attention, "loss": recipe.loss, "minutes": round(training.seconds / 60, 2), "steps": training.step}
-        save(target, training.mean.state_dict(), stamp(command(), made_by, ranks=ranks.count(), **facts))
+        state = training.mean.state_dict()
+        save(target, halved(state) if SPECS[recipe.size].alone else state, stamp(command(), made_by, ranks=ranks.count(), **facts))
     ranks.told(0)  # the next run may begin from this file
     return target
 
