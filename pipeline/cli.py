@@ -66,7 +66,7 @@ def parser() -> Parser:
 
 def network_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--runtime", choices=NAMES, default="auto", help="what computes the networks; auto takes the fastest that is present")
-    g.add_argument("--model", choices=MODELS, default="auto", help="size of the networks; auto is fast")
+    g.add_argument("--model", choices=MODELS, default="auto", help="size of the networks: fast, or quality, 15 times the work; auto is fast")
     g.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is the fastest that is as good as fp32 to the eye")
     g.add_argument("--pattern", choices=("auto", *PATTERNS), default="auto", help="use the network for this rain throughout; default: look")
     g.add_argument("--threads", type=int, default=0, metavar="N", help="threads for the networks; default: as many as leave room")
