@@ -16,7 +16,7 @@ from derain_video.models.store import WEIGHTS, load, save, subnet
 from derain_video.models.subnet import DerainNet, Mirrored
 from derain_video.models.train import data, growth, loop
 from derain_video.models.train.__main__ import main
-from derain_video.models.train.clutter import barred, strewn
+from derain_video.models.train.clutter import barred, passed, strewn
 from derain_video.models.train.data import Answered, make_still
 from derain_video.models.train.footage import Scene, cut
 from derain_video.models.train.footage import load as load_footage
@@ -173,6 +173,15 @@ def test_bars_stand_still_and_leave_the_scene_between_them() -> None:
         changed = (seen - y).abs()
         assert torch.equal(seen[0], seen[1]) and float(seen.min()) >= 0 and float(seen.max()) <= 1
         assert float(changed.min()) < 0.1 * float(changed.max())
+
+
+def test_marks_that_pass_are_bright_and_elsewhere_in_each_frame() -> None:
+    scene = torch.full((5, 96, 128), 0.3)
+    drawn = [passed(torch.Generator().manual_seed(seed), scene) for seed in range(8)]
+    assert all(y.min() >= 0.3 - 1e-6 and y.max() <= 1 for y in drawn)
+    marks = [one > 0.35 for one in drawn]
+    assert 0.001 < torch.stack(marks).float().mean() < 0.2
+    assert sum(not torch.equal(mark[1], mark[2]) for mark in marks) >= 6
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Thin things that are no rain: poles, wires, marks on roads, letters. What learns to take rain out must see that they stay."""
+"""Thin things that are no rain: poles, wires, marks on roads, letters, and marks that pass. What learns to take rain out must see that
+they stay."""
 
 from __future__ import annotations
 
@@ -29,6 +30,31 @@ def strewn(g: torch.Generator, y: Plane) -> Plane:
         shade = uniform(g, 150, 255) if uniform(g, 0, 1) < 0.7 else uniform(g, 0, 255)
         painted += cover * (shade - painted)
     return painted.round().astype(np.uint8)
+
+
+def passed(g: torch.Generator, y: Tensor) -> Tensor:
+    """Up to four bright marks that pass, as those of a lane do, each at a pace of its own and nearly along itself. y: (T, H, W) in 0..1."""
+    frames, height, width = y.shape
+    for _ in range(1 + int(uniform(g, 0, 4))):
+        angle, pace = uniform(g, 0, 2 * math.pi), log_uniform(g, 3, 30)
+        course = angle + uniform(g, -0.4, 0.4)
+        step = pace * np.array([math.sin(course), math.cos(course)])
+        middle = np.array([uniform(g, 0, width), uniform(g, 0, height)])
+        mark = _mark(angle, log_uniform(g, 8, 70), log_uniform(g, 2, 9))
+        sheets = [np.zeros((height, width), np.uint8) for _ in range(frames)]
+        for t, sheet in enumerate(sheets):
+            corners = middle + (t - frames // 2) * step + mark
+            cv2.fillConvexPoly(sheet, np.round(corners * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
+        sigma, opacity = uniform(g, 0.3, 1.2), uniform(g, 0.6, 1)
+        cover = torch.from_numpy(np.stack([cv2.GaussianBlur(sheet, (0, 0), sigma) for sheet in sheets])).float() * (opacity / 255)
+        y = y + cover * (uniform(g, 0.55, 1) - y)
+    return y
+
+
+def _mark(angle: float, length: float, thickness: float) -> NDArray[np.float64]:
+    """Corners of a rectangle around (0, 0), (4, 2) as (x, y)."""
+    along, across = np.array([math.sin(angle), math.cos(angle)]) * length / 2, np.array([math.cos(angle), -math.sin(angle)]) * thickness / 2
+    return np.array([along + across, along - across, -along - across, across - along])
 
 
 def barred(g: torch.Generator, y: Tensor) -> Tensor:

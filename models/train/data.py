@@ -16,7 +16,7 @@ from ..spec import NEIGHBOURS, PATTERNS
 from ..store import half
 from ..subnet import DerainNet
 from .camera import compress, expose, shoot
-from .clutter import strewn
+from .clutter import passed, strewn
 from .feed import Feed, Make
 from .footage import Scene, cut
 from .rain import Storm, Weather, compose, fall, haze, uniform, weather
@@ -36,6 +36,9 @@ EDGES = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 1))
 
 STREWN = 0.3
 """Share of the stills, seen by a camera that moves, that thin things which are no rain are painted on."""
+
+PASSED = 0.2
+"""Share of clips that marks pass through."""
 
 SEEN = 3 / 255
 """Change of luma from which a pixel is certainly rain."""
@@ -74,6 +77,8 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
     if frames > 1 == len(scene.y) and uniform(g, 0, 1) < STREWN:  # neighbours tell them from rain
         scene = replace(scene, y=strewn(g, scene.y[0])[None])
     y, uv = cut(g, scene, frames, side)
+    if frames > 1 and uniform(g, 0, 1) < PASSED:
+        y = passed(g, y)
     y = expose(g, y)
     if pattern == "clear":
         y, _ = shoot(g, y, y)
