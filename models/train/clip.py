@@ -202,7 +202,7 @@ class Training:
         self.seconds, self.step = state["seconds"], state["step"]
 
 
-def train(place: Place, val: list[Scene], minutes: float, start: Path | None = None, batch: int = 32, seed: int = 1) -> Path:
+def train(place: Place, val: list[Scene], minutes: float, start: Path | None, batch: int, seed: int) -> Path:
     """Trains for `minutes`, from the weights `start` if given; goes on from a checkpoint; returns the weights file, float16."""
     training, made_by = Training(minutes, seed, start, place.device), commit()
     place.runs.mkdir(parents=True, exist_ok=True)

@@ -171,23 +171,23 @@ def _network(weights: Path) -> DerainNet:
 class Pool:
     """The latest `size` samples of a feed, kept on a device as the uint8 that they are, and batches of random crops of them."""
 
-    def __init__(self, feed: Feed[Sample], seed: int, size: int = 256, device: torch.device | str = "cpu") -> None:
+    def __init__(self, feed: Feed[Sample], seed: int, size: int, device: torch.device | str) -> None:
         self.feed, self.size, self.device, self.made = feed, size, device, 0
-        self.full: list[Tensor] = []  # (7, H, W) each: y, near, clean y, mask
-        self.half: list[Tensor] = []  # (4, H/2, W/2) each: uv, clean uv
+        self.luma: list[Tensor] = []  # (7, H, W) each: y, near, clean y, mask
+        self.chroma: list[Tensor] = []  # (4, H/2, W/2) each: uv, clean uv
         self.generator = torch.Generator().manual_seed(seed)
-        while len(self.full) < size // 4:
+        while len(self.luma) < size // 4:
             self._take(feed.get())
 
     def _take(self, sample: Sample) -> None:
-        full = torch.cat([sample.y, sample.near, sample.clean_y, sample.mask]).to(self.device)
-        half = torch.cat([sample.uv, sample.clean_uv]).to(self.device)
-        if len(self.full) < self.size:
-            self.full.append(full)
-            self.half.append(half)
+        luma = torch.cat([sample.y, sample.near, sample.clean_y, sample.mask]).to(self.device)
+        chroma = torch.cat([sample.uv, sample.clean_uv]).to(self.device)
+        if len(self.luma) < self.size:
+            self.luma.append(luma)
+            self.chroma.append(chroma)
         else:
             place = self.made % self.size
-            self.full[place], self.half[place] = full, half
+            self.luma[place], self.chroma[place] = luma, chroma
         self.made += 1
 
     def batch(self, count: int, side: int) -> tuple[Tensor, ...]:
@@ -195,12 +195,12 @@ class Pool:
         for _ in range(max(1, count // 8)):
             if self.feed.ready():
                 self._take(self.feed.get())
-        picks = torch.randint(len(self.full), (count,), generator=self.generator).tolist()
+        picks = torch.randint(len(self.luma), (count,), generator=self.generator).tolist()
         corners = torch.randint((SIDE - side) // 2 + 1, (count, 2), generator=self.generator).tolist()
-        full = _crops([self.full[pick] for pick in picks], corners, 2, side)
-        half = _crops([self.half[pick] for pick in picks], corners, 1, side // 2)
-        y, near, clean_y, mask = torch.split(full, [1, NEIGHBOURS, 1, 1], 1)
-        uv, clean_uv = torch.split(half, 2, 1)
+        luma = _crops([self.luma[pick] for pick in picks], corners, 2, side)
+        chroma = _crops([self.chroma[pick] for pick in picks], corners, 1, side // 2)
+        y, near, clean_y, mask = torch.split(luma, [1, NEIGHBOURS, 1, 1], 1)
+        uv, clean_uv = torch.split(chroma, 2, 1)
         return y, uv, near - y, clean_y, clean_uv, mask
 
 
