@@ -24,6 +24,7 @@ from ..pipeline import tiles
 from ..pipeline.derain import align, derain
 from ..pipeline.frame import Frame
 from ..pipeline.report import Report
+from ..pipeline.run import aligners
 from .footage import Clip, FootageError
 from .methods import frames
 from .origin import cores
@@ -142,8 +143,8 @@ def stage(runtime: Runtime, clip: Clip, count: int) -> Iterator[object]:
 
 
 def alignment(clip: Clip, count: int) -> Iterator[object]:
-    """The part of the derain stage that the program runs in a thread of its own: all but the network."""
-    return align(_routed(clip, count), Report())
+    """The part of the derain stage that the program runs beside the network, on as many frames at once."""
+    return align(_routed(clip, count), Report(), workers=aligners())
 
 
 def _routed(clip: Clip, count: int) -> Iterator[Frame]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -50,7 +51,8 @@ Flow = NDArray[Any]
 class Seen:
     """One frame of a temporal window.
 
-    luma: (H, W) uint8, or uint16 with values up to `peak` (2**bits - 1). It is kept, not copied.
+    luma: (H, W) uint8, or uint16 with values up to `peak` (2**bits - 1). It is kept, not copied. Any thread may ask for flow: it is
+    estimated once, and who asks meanwhile waits.
     """
 
     def __init__(self, luma: Plane, peak: int = 255) -> None:
@@ -58,15 +60,17 @@ class Seen:
         self.thumb = _thumbnail(luma, peak)
         self._flows: WeakKeyDictionary[Seen, Flow | None] = WeakKeyDictionary()
         self._motions: WeakKeyDictionary[Seen, Flow] = WeakKeyDictionary()
+        self._estimating, self._moving = Lock(), Lock()  # the second is taken under the first, of another frame, never the other way
 
     def flow_to(self, other: Seen, later: bool = False) -> Flow | None:
         """Where each pixel of this thumbnail lies in `other`'s: (H/4, W/4, 2) float32, (dx, dy); None if nothing moves.
 
         later: `other` comes after this frame.
         """
-        if other not in self._flows:
-            self._flows[other] = self.estimate(other, later)
-        return self._flows[other]
+        with self._estimating:
+            if other not in self._flows:
+                self._flows[other] = self.estimate(other, later)
+            return self._flows[other]
 
     def estimate(self, other: Seen, later: bool) -> Flow | None:
         """What `flow_to` keeps."""
@@ -77,9 +81,10 @@ class Seen:
 
     def _motion_to(self, other: Seen) -> Flow:
         """Flow to an earlier frame, before it is asked whether to believe it."""
-        if other not in self._motions:
-            self._motions[other] = _estimator().calc(self.thumb, other.thumb, None)  # type: ignore[call-overload]
-        return self._motions[other]
+        with self._moving:
+            if other not in self._motions:
+                self._motions[other] = _estimator().calc(self.thumb, other.thumb, None)  # type: ignore[call-overload]
+            return self._motions[other]
 
 
 def near(window: Sequence[Seen], centre: int) -> Plane:

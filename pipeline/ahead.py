@@ -1,10 +1,12 @@
-"""Work ahead of the one who waits: a bounded queue filled by a thread, the only kind of thread in the pipeline."""
+"""Work ahead of the one who waits: by a thread that fills a bounded queue, or by several on items that do not depend on each other."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -61,3 +63,28 @@ def _put(filled: queue.Queue[T | _End], item: T | _End, halt: threading.Event) -
             continue
         return True
     return False
+
+
+def spread(calls: Iterator[Callable[[], T]], workers: int) -> Generator[T, None, None]:
+    """What each of `calls` returns, in order; up to `workers` threads make them at once.
+
+    No more than `workers` calls are taken before the first of them is given: with one, each call waits for the one before it.
+    An error of `calls` is raised after what they gave before it.
+    """
+    going: deque[Future[T]] = deque()
+    fault: Exception | None = None
+    with ThreadPoolExecutor(workers, "derain-spread") as pool:
+        while not fault:
+            try:
+                going.append(pool.submit(next(calls)))
+            except StopIteration:
+                break
+            except Exception as error:
+                fault = error
+            else:
+                if len(going) == workers:
+                    yield going.popleft().result()
+        while going:
+            yield going.popleft().result()
+    if fault:
+        raise fault

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
+from threading import Lock
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..models.align import Seen, near
 from ..models.planes import crop, pad
 from ..models.spec import NEIGHBOURS, PAST, STILL
 from . import tiles
+from .ahead import spread
 from .chroma import luma, merge, split
 from .frame import Frame, Plane
 from .reduced import Clean, Planes, enlarged, fold, reduced, reduced_chroma
@@ -37,10 +39,16 @@ class Held:
 
     def __init__(self, frame: Frame, by: int = 1) -> None:
         self.frame, self.by = frame, by
+        self._seen: Seen | None = None
+        self._preparing = Lock()
 
-    @cached_property
+    @property
     def seen(self) -> Seen:
-        return Seen(reduced(luma(self.frame), self.by), self.frame.layout.peak)
+        """The same for all threads that align."""
+        with self._preparing:
+            if not self._seen:
+                self._seen = Seen(reduced(luma(self.frame), self.by), self.frame.layout.peak)
+            return self._seen
 
 
 def held(frame: Frame, whole: bool = False) -> Held:
@@ -114,17 +122,23 @@ def align(
     done: int = 0,
     by_pattern: bool = False,
     whole: bool = False,
+    workers: int = 1,
 ) -> Iterator[Ready]:
-    """The first half of derain, which needs no network. done: so many frames from the first on are passed on as DONE. whole: as of `held`."""
-    for number, (window, at) in enumerate(windows(frames, before, after, whole)):
+    """The first half of derain, which needs no network. done: so many frames from the first on are passed on as DONE. whole: as of `held`.
+
+    workers: threads that align, each a frame; so many frames more are taken before the first is given, less one.
+    """
+
+    def work(number: int, window: list[Held], at: int) -> Ready:
+        frame = window[at].frame
         if number < done:
-            yield Ready(window[at].frame.replace(pattern=DONE), number)
-        elif window[at].frame.pattern == "clear":
-            yield Ready(window[at].frame, number)
-        else:
-            with report.clock("align", number):
-                ready = aligned(window, at, number, by_pattern, live=not after)
-            yield ready
+            return Ready(frame.replace(pattern=DONE), number)
+        if frame.pattern == "clear":
+            return Ready(frame, number)
+        with report.clock("align", number):
+            return aligned(window, at, number, by_pattern, live=not after)
+
+    return spread((partial(work, number, *each) for number, each in enumerate(windows(frames, before, after, whole))), workers)
 
 
 def restore(aligned: Iterator[Ready], runtime: Runtime, report: Report, keep: bool = False) -> Iterator[Frame]:

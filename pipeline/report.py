@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from .errors import WriteError, line
@@ -43,6 +44,7 @@ class Report:
     started: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] = field(default_factory=dict)
     trace: Trace | None = None
+    _counting: Lock = field(default_factory=Lock, repr=False)
 
     def note(self, text: str) -> None:
         """Says once what the user must know: something is not kept, or not as it was."""
@@ -58,9 +60,10 @@ class Report:
             yield
         finally:
             end = time.perf_counter()
-            self.seconds[stage] += end - begin
-            if self.trace:
-                self.trace.add(stage, begin, end, number)
+            with self._counting:  # several threads align
+                self.seconds[stage] += end - begin
+                if self.trace:
+                    self.trace.add(stage, begin, end, number)
 
     def timed(self, stage: str, items: Iterator[T]) -> Iterator[T]:
         """The same items; the time that each takes to come is the stage's."""

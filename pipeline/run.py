@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..export.runtime.base import Runtime
+from ..export.runtime.threads import cores
 from .ahead import ahead
 from .codec import Settings
 from .compare import aside, compared, mask_video, widened
@@ -28,7 +29,10 @@ AHEAD = 4
 """Frames decoded before they are needed, and as many derained ones that wait for the encoder."""
 
 ALIGNED = 1
-"""Frames that wait for the network with their neighbours aligned: a thread aligns the next one while it runs."""
+"""Frames that wait for the network with their neighbours aligned: the next ones are aligned while it runs."""
+
+ALIGNERS = 8
+"""Most frames that are aligned at once."""
 
 Reader = Source | PictureSource
 Writer = Sink | PictureSink
@@ -97,7 +101,7 @@ def run(
     with ExitStack() as opened:
         source = opened.enter_context(open_reader(job, report))
         read = opened.enter_context(closing(ahead(source.read(), AHEAD)))
-        aligned = align(route(read, runtime, report, job.pattern), report, done=done, whole=job.whole)
+        aligned = align(route(read, runtime, report, job.pattern), report, done=done, whole=job.whole, workers=aligners())
         ready = opened.enter_context(closing(ahead(aligned, ALIGNED)))
         frames: Iterator[Frame] = opened.enter_context(closing(ahead(restore(ready, runtime, report, keep=bool(job.compare)), AHEAD)))
         if job.mask:
@@ -108,6 +112,11 @@ def run(
         show = opened.enter_context(shown(source.video)) if shown else _silent
         write(sink, frames, source, report, stop, show)
     return report
+
+
+def aligners() -> int:
+    """Frames to align at once: on half of the cores, which sleep when the network is the slower one."""
+    return min(ALIGNERS, max(1, cores() // 2))
 
 
 def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report, stop: threading.Event, show: Callable[[Frame], None]) -> None:

@@ -3,7 +3,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from derain_video.pipeline.derain import derain, windows
+from derain_video.models.align import Seen
+from derain_video.pipeline.derain import align, derain, windows
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.report import Report
 
@@ -67,3 +68,16 @@ def test_the_network_sees_padded_planes_of_the_right_depth(runtime, name, dtype,
     (out,) = derain(frames(1, name=name), runtime, Report())
     assert runtime.calls == [("still", (1, 1, 64, 96), np.dtype(dtype), peak)]
     assert out.mask.shape == (60, 90) and out.planes[0].shape[:2] == (60, 90)
+
+
+def test_several_workers_align_as_one_does_and_estimate_no_flow_twice(monkeypatch):
+    estimated = []
+    estimate = Seen.estimate
+    monkeypatch.setattr(Seen, "estimate", lambda here, other, later: estimated.append((here, other)) or estimate(here, other, later))
+    wide = np.random.default_rng(0).integers(0, 256, (96, 200)).astype(np.uint8).repeat(4, 0).repeat(4, 1)  # moves under a camera that pans
+    layout = LAYOUTS["gray"]
+    views = [np.ascontiguousarray(wide[:160, 3 * i : 3 * i + 240]) for i in range(20)]
+    shot = [Frame((view,), layout, i, Fraction(1, 25), 1, cut=i in (0, 7), pattern="heavy") for i, view in enumerate(views)]
+    one, several = ([ready.padded for ready in align(iter(shot), Report(), workers=workers)] for workers in (1, 6))
+    assert all(np.array_equal(a, b) for ours, theirs in zip(one, several, strict=True) for a, b in zip(ours, theirs, strict=True))
+    assert len(estimated) == len(set(estimated)) == 2 * 2 * (6 + 12)  # in each run, both ways between neighbours of each shot

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings, tokenizer
@@ -136,7 +137,7 @@ class Training:
         visual: Any = self.model.visual
         self.gauge = Gauge(visual.output_dim).to(self.device)
         self.parameters = [*self.model.parameters(), *self.drawer.parameters(), *self.gauge.parameters()]
-        self.optimiser = torch.optim.AdamW(self.parameters, self.rate, weight_decay=0.05, betas=(0.9, 0.98))
+        self.optimiser = torch.optim.AdamW(self.parameters, self.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
 
     @property
@@ -182,10 +183,8 @@ class Training:
     def _follow(self) -> None:
         """Moves the running average of the model, which is what ships; faster at the start."""
         keep = min(AVERAGE, (1 + self.step) / (10 + self.step))
-        pairs = zip(self.mean.state_dict().values(), self.model.state_dict().values(), strict=True)
-        for slow, quick in pairs:
-            if slow.is_floating_point():
-                slow.lerp_(quick, 1 - keep)
+        slow, quick = ([part for part in model.state_dict().values() if part.is_floating_point()] for model in (self.mean, self.model))
+        get_ema_multi_avg_fn(keep)(slow, quick, self.step)  # type: ignore[no-untyped-call]
 
     def keep(self, path: Path) -> None:
         """Writes a checkpoint."""

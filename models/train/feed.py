@@ -1,6 +1,7 @@
 """Processes that make samples beside the training step.
 
 Samples are pickled before they are queued: a queue would hand tensors over by torch's shared memory, which took nearly twice as long.
+A thread unpickles them while the trainer waits for its device.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import queue
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -50,15 +53,21 @@ class Feed(Generic[Item]):
 
     def __init__(self, source: Callable[[int], Iterator[Item]], seed: int, workers: int = 1) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process that computed with threads hangs
-        self.queue: multiprocessing.Queue[bytes] = context.Queue(8)
-        self.processes = [context.Process(target=_work, args=(source, seed + k, self.queue), daemon=True) for k in range(workers)]
+        self.packed: multiprocessing.Queue[bytes] = context.Queue(8)
+        self.processes = [context.Process(target=_work, args=(source, seed + k, self.packed), daemon=True) for k in range(workers)]
+        self.items: queue.Queue[Item | Exception] = queue.Queue(16)
+        self.ended = threading.Event()
+        self.unpacking = threading.Thread(target=self._unpack, daemon=True)
 
     def __enter__(self) -> Feed[Item]:
         for process in self.processes:
             process.start()
+        self.unpacking.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.unpacking.join()
         for process in self.processes:
             process.terminate()
             process.join()
@@ -67,7 +76,7 @@ class Feed(Generic[Item]):
         """The next item, waited for. What was wrong with the user's files is raised here; RuntimeError if a process died."""
         while True:
             try:
-                item: Item | Exception = pickle.loads(self.queue.get(timeout=5))
+                item = self.items.get(timeout=5)
             except queue.Empty:
                 if not all(process.is_alive() for process in self.processes):
                     raise RuntimeError("a process that makes samples died; its error is above") from None
@@ -78,7 +87,18 @@ class Feed(Generic[Item]):
 
     def ready(self) -> bool:
         """Whether an item is there without waiting."""
-        return not self.queue.empty()
+        return not self.items.empty()
+
+    def _unpack(self) -> None:
+        while not self.ended.is_set():
+            with suppress(queue.Empty):
+                self._hold(pickle.loads(self.packed.get(timeout=0.5)))
+
+    def _hold(self, item: Item | Exception) -> None:
+        """Waits for room."""
+        while not self.ended.is_set():
+            with suppress(queue.Full):
+                return self.items.put(item, timeout=0.5)
 
 
 def _work(source: Callable[[int], Iterator[Item]], seed: int, out: multiprocessing.Queue[bytes]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ..losses import mask_loss, picture_loss
@@ -108,7 +109,7 @@ class Training:
         if recipe.start:
             self.net.load_state_dict(load(recipe.start)[0])
         self.mean = deepcopy(self.net).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98))
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98), fused=True)
         self.luma, self.chroma = (picture_loss(recipe.loss, settled=bool(recipe.start)) for _ in range(2))
         self.step, self.seconds = 0, 0.0
         if compiled:
@@ -157,9 +158,8 @@ class Training:
     def _follow(self) -> None:
         """Moves the running average of the weights; faster at the start."""
         keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for slow, quick in zip(self.mean.parameters(), self.net.parameters(), strict=True):
-                slow.lerp_(quick, 1 - keep)
+        follow = get_ema_multi_avg_fn(keep)  # type: ignore[no-untyped-call]
+        follow(list(self.mean.parameters()), list(self.net.parameters()), self.step)
 
     def state(self) -> dict[str, object]:
         """All that a resumed run needs."""
