@@ -1,7 +1,7 @@
 """Temporal state: the luma of the frames around one frame, aligned with it and sorted at each pixel.
 
 Rain falls anew in every frame, so at most pixels some neighbour shows the dry background. Dense inverse search flow
-(Kroeger et al., ECCV 2016; OpenCV's implementation) at quarter resolution carries the neighbours over; area averaging
+(Kroeger et al., ECCV 2016; OpenCV's implementation) on thumbnails carries the neighbours over; area averaging
 to that size takes most of the rain away before the flow sees it. It is estimated once for each pair of frames, from the later
 to the earlier one, and turned round for the other way. State is pixels only, so it cannot drift.
 """
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from .spec import NEIGHBOURS
 
-SCALE = 4
-"""Luma pixels per flow pixel, each way."""
+FEW, MANY, LINES = 4, 8, 900
+"""Luma pixels per thumbnail pixel, each way: FEW, or MANY from so many lines on (or columns if those are fewer), where rain is wide."""
 
 STRIDE = 5
 """Thumbnail pixels from one patch of the flow to the next."""
@@ -39,13 +39,13 @@ LEAD = 0.05
 """Share of the window's pixels by which those that match better outnumber those that match worse."""
 
 BAND = 128
-"""Rows that are carried over at once, a multiple of SCALE: few enough that where they come from stays in the cache."""
+"""Rows that are carried over at once, a multiple of both scales: few enough that where they come from stays in the cache."""
 
 Plane = NDArray[Any]
 """Luma, (H, W) uint8 or uint16."""
 
 Flow = NDArray[Any]
-"""(H/4, W/4, 2) float32, (dx, dy) in thumbnail pixels."""
+"""Of a thumbnail, (H, W, 2) float32: (dx, dy) in its pixels."""
 
 
 class Seen:
@@ -57,13 +57,14 @@ class Seen:
 
     def __init__(self, luma: Plane, peak: int = 255) -> None:
         self.luma = luma
-        self.thumb = _thumbnail(luma, peak)
+        self.scale = MANY if min(luma.shape) >= LINES else FEW
+        self.thumb = _thumbnail(luma, self.scale, peak)
         self._flows: WeakKeyDictionary[Seen, Flow | None] = WeakKeyDictionary()
         self._motions: WeakKeyDictionary[Seen, Flow] = WeakKeyDictionary()
         self._estimating, self._moving = Lock(), Lock()  # the second is taken under the first, of another frame, never the other way
 
     def flow_to(self, other: Seen, later: bool = False) -> Flow | None:
-        """Where each pixel of this thumbnail lies in `other`'s: (H/4, W/4, 2) float32, (dx, dy); None if nothing moves.
+        """Where each pixel of this thumbnail lies in `other`'s: (dx, dy) in thumbnail pixels; None if nothing moves.
 
         later: `other` comes after this frame.
         """
@@ -107,7 +108,7 @@ def _chain(frame: Seen, others: Sequence[Seen], later: bool) -> list[Plane]:
     planes, flow, last = [], None, frame
     for other in others:
         flow = _compose(flow, last.flow_to(other, later))
-        planes.append(other.luma if flow is None else _carried(other.luma, flow))
+        planes.append(other.luma if flow is None else _carried(other.luma, flow, other.scale))
         last = other
     return planes
 
@@ -127,10 +128,10 @@ def _sorted(planes: list[Plane]) -> Plane:
     return out
 
 
-def _thumbnail(luma: Plane, peak: int) -> Plane:
+def _thumbnail(luma: Plane, scale: int, peak: int) -> Plane:
     height, width = luma.shape
-    size = (max(1, width // SCALE), max(1, height // SCALE))
-    whole = luma[: size[1] * SCALE, : size[0] * SCALE]  # what fills thumbnail pixels
+    size = (max(1, width // scale), max(1, height // scale))
+    whole = luma[: size[1] * scale, : size[0] * scale]  # what fills thumbnail pixels
     small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
     return small if small.dtype == np.uint8 else cv2.convertScaleAbs(small, alpha=255 / peak)
 
@@ -179,35 +180,35 @@ def _moved(image: NDArray[Any], flow: Flow) -> NDArray[Any]:
     return _drawn(image, *cv2.split(flow + _grid(*flow.shape[:2])))
 
 
-def _carried(luma: Plane, flow: Flow) -> Plane:
+def _carried(luma: Plane, flow: Flow, scale: int) -> Plane:
     """`luma` drawn from where `flow`, of its thumbnail, points; rows that nothing moves in are copied."""
     height, width = luma.shape
-    places = cv2.split(_places(flow))
+    places = cv2.split(_places(flow, scale))
     moving = np.atleast_1d(flow.reshape(len(flow), -1).any(axis=1)).tolist()
     out = np.empty_like(luma)
     for top in range(0, height, BAND):
-        rows = slice(top // SCALE, (top + BAND) // SCALE + 2)
+        rows = slice(top // scale, (top + BAND) // scale + 2)
         if not any(moving[max(0, rows.start - 1) : rows.stop]):
             out[top : top + BAND] = luma[top : top + BAND]
             continue
         band = out[top : top + BAND]
-        x, y = (_enlarged(plane[rows])[: len(band), :width] for plane in places)
+        x, y = (_enlarged(plane[rows], scale)[: len(band), :width] for plane in places)
         _drawn(luma, x, y, band)
     return out
 
 
-def _places(flow: Flow) -> Flow:
+def _places(flow: Flow, scale: int) -> Flow:
     """Where the luma under each thumbnail pixel comes from, in luma pixels, past its edges too: what is enlarged from it is then
     right to the edges of the picture, rows and columns included that do not fill a thumbnail pixel."""
     wide = cv2.copyMakeBorder(flow, 1, 2, 1, 2, cv2.BORDER_REPLICATE)
-    places: Flow = SCALE * (wide + _grid(*wide.shape[:2])) + ((SCALE - 1) / 2 - SCALE)
+    places: Flow = scale * (wide + _grid(*wide.shape[:2])) + ((scale - 1) / 2 - scale)
     return places
 
 
-def _enlarged(plane: Plane) -> Plane:
+def _enlarged(plane: Plane, scale: int) -> Plane:
     """A plane of `_places` in luma pixels, without the border above and on the left."""
     height, width = plane.shape
-    return cv2.resize(plane, (width * SCALE, height * SCALE), interpolation=cv2.INTER_LINEAR)[SCALE:, SCALE:]
+    return cv2.resize(plane, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)[scale:, scale:]
 
 
 def _drawn(image: NDArray[Any], x: Plane, y: Plane, out: NDArray[Any] | None = None) -> NDArray[Any]:

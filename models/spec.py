@@ -24,13 +24,17 @@ SECOND = "second"
 """Weights of the second half of STILL's network: it looks at the frame again, with the first half's answer for neighbours."""
 
 
+DRY = 0.6
+"""Score of `clear` above which a scene counts as dry."""
+
+
 def routed(scores: Sequence[float]) -> str:
     """The pattern that perception's scores, one for each of PATTERNS with sum 1, route to.
 
-    `clear` if it is likelier than all rain together, else the likeliest rain. The paper (arXiv:2506.01366) takes the likeliest of all;
-    that passes rain as clear where the scores doubt only which rain it is.
+    `clear` if its score is above DRY, else the likeliest rain. The paper (arXiv:2506.01366) takes the likeliest of all; that passes rain
+    as clear where the scores doubt only which rain it is.
     """
-    if scores[0] > 0.5:
+    if scores[0] > DRY:
         return PATTERNS[0]
     return max(zip(scores[1:], RAINY, strict=True), key=lambda pair: pair[0])[1]
 

@@ -7,7 +7,7 @@ import pytest
 
 from derain_video.benchmarks.footage import Clip
 from derain_video.benchmarks.kinds import named, render
-from derain_video.models.align import BAND, SCALE, Seen, near
+from derain_video.models.align import BAND, FEW, LINES, MANY, Seen, near
 
 
 def scene(height: int = 160, width: int = 240) -> np.ndarray:
@@ -79,20 +79,20 @@ class Told(Seen):
         return self.flow
 
 
-@pytest.mark.parametrize("height, width", [(4 * BAND, 240), (BAND + 6, 131)])
-def test_every_row_comes_from_where_flow_points(height: int, width: int) -> None:
+@pytest.mark.parametrize("height, width, scale", [(4 * BAND, 240, FEW), (BAND + 6, 131, FEW), (LINES + 5, LINES + 3, MANY)])
+def test_every_row_comes_from_where_flow_points(height: int, width: int, scale: int) -> None:
     """A whole number of pixels, so that what is expected is exact: past bands, still rows, and edges that fill no thumbnail pixel."""
     there = np.random.default_rng(2).integers(0, 256, (height, width), np.uint8)
     here = Told(np.full_like(there, 128))
-    here.flow = np.zeros((height // SCALE, width // SCALE, 2), np.float32)
+    here.flow = np.zeros((height // scale, width // scale, 2), np.float32)
     moving = here.flow.shape[0] // 2
-    here.flow[moving:] = (3 / SCALE, -5 / SCALE)
+    here.flow[moving:] = (3 / scale, -5 / scale)
     state = near([here, Told(there)], 0).astype(int)
     came = state.sum(0) - 3 * 128
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     after = there[(y - 5).clip(0), (x + 3).clip(0, width - 1)]
-    assert np.array_equal(came[: SCALE * (moving - 1)], there[: SCALE * (moving - 1)])
-    assert np.array_equal(came[SCALE * (moving + 1) :], after[SCALE * (moving + 1) :])
+    assert np.array_equal(came[: scale * (moving - 1)], there[: scale * (moving - 1)])
+    assert np.array_equal(came[scale * (moving + 1) :], after[scale * (moving + 1) :])
 
 
 def test_one_estimate_serves_both_ways() -> None:

@@ -152,11 +152,12 @@ def test_an_unknown_pattern_is_refused(runtime):
 @pytest.mark.parametrize(
     "scores, pattern",
     [
-        ([0.6, 0.4, 0.0, 0.0], "clear"),
+        ([0.61, 0.39, 0.0, 0.0], "clear"),
+        ([0.59, 0.1, 0.11, 0.2], "downpour"),
         ([0.43, 0.35, 0.13, 0.09], "light"),
         ([0.4, 0.1, 0.2, 0.3], "downpour"),
         ([0.0, 0.1, 0.6, 0.3], "heavy"),
     ],
 )
-def test_clear_must_be_likelier_than_all_rain_together(scores, pattern):
+def test_clear_must_be_surely_likelier_than_all_rain_together(scores, pattern):
     assert spec.routed(scores) == pattern

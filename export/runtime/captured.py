@@ -48,8 +48,13 @@ class Captured:
     def _copy_in(self, feed: Mapping[str, NDArray[Any]]) -> None:
         with torch.cuda.stream(self._stream):
             for name, array in feed.items():
-                np.copyto(self._host[name].numpy(), array)
+                self._host[name].copy_(tensor(array))  # by torch's threads, many times quicker than by one
                 self._inputs[name].copy_(self._host[name], non_blocking=True)
+
+
+def tensor(array: NDArray[Any]) -> Tensor:
+    """An array that is only read, as a tensor of the same memory if it is writeable: torch warns of any other."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _pinned(like: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ...models import store
 from ...models.subnet import PlaneNet
 from ..graph import PERCEPTION, Graph
 from .base import Network
-from .captured import Captured, signature
+from .captured import Captured, signature, tensor
 
 TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -55,7 +55,7 @@ class _Cpu:
         self._net, self._inputs, self._low = net, inputs, low
 
     def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        tensors = {name: torch.from_numpy(array if array.flags.writeable else array.copy()) for name, array in feed.items()}
+        tensors = {name: tensor(array) for name, array in feed.items()}
         with torch.inference_mode():
             return [result.numpy() for result in self._work(tensors)]
 
