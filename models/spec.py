@@ -24,7 +24,7 @@ SECOND = "second"
 """Weights of the second half of STILL's network: it looks at the frame again, with the first half's answer for neighbours."""
 
 
-DRY = 0.6
+DRY = 0.55
 """Score of `clear` above which a scene counts as dry."""
 
 
