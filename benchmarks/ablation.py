@@ -42,7 +42,7 @@ class Generalist:
             raise RuntimeMissing(f"{error.name} is not installed: pip install 'derain-video[train]'") from error
         self._backend = open_backend(folder, self.precision, threads or share(cores()))
         self._net: Network = self._backend.network(Graph(model, "generalist", "u8"))
-        self.device = self._backend.device
+        self.model, self.device = model, self._backend.device
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise NotImplementedError("one network for all rain asks for no pattern")

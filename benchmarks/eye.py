@@ -25,7 +25,7 @@ class Eye:
         except ModuleNotFoundError as error:
             raise RuntimeMissing(f"--clip {name}: {error.name} is not installed: pip install 'derain-video[train]'") from error
         self._torch, self._runtime, self._net = torch, runtime, perceiver(name, pretrained)
-        self.name, self.precision, self.device = runtime.name, runtime.precision, runtime.device
+        self.name, self.model, self.precision, self.device = runtime.name, runtime.model, runtime.precision, runtime.device
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         with self._torch.inference_mode():

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from .. import __version__
-from ..export.runtime import NAMES, PRECISIONS, load
+from ..export.runtime import MODELS, NAMES, PRECISIONS, Runtime, load
 from ..models.spec import PATTERNS
 from . import hwaccel
 from .codec import Settings
@@ -28,8 +28,6 @@ from .progress import Lines, bar
 from .report import Report
 from .run import Interrupted, Job, check_targets, run
 from .trace import Trace
-
-MODELS = ("auto", "fast", "quality")
 
 EPILOG = """\
 IN and OUT are video files, pictures (.png, .jpg, ...), numbered pictures (img_%04d.png) or folders of pictures.
@@ -66,7 +64,8 @@ def parser() -> Parser:
 
 def network_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--runtime", choices=NAMES, default="auto", help="what computes the networks; auto takes the fastest that is present")
-    g.add_argument("--model", choices=MODELS, default="auto", help="size of the networks: fast, or quality, 15 times the work; auto is fast")
+    larger = "fast, or quality, 15 times the work; auto: quality with torch on a GPU, but for live streams, else fast"
+    g.add_argument("--model", choices=MODELS, default="auto", help=f"size of the networks: {larger}")
     g.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is the fastest that is as good as fp32 to the eye")
     g.add_argument("--pattern", choices=("auto", *PATTERNS), default="auto", help="use the network for this rain throughout; default: look")
     g.add_argument("--threads", type=int, default=0, metavar="N", help="threads for the networks; default: as many as leave room")
@@ -125,9 +124,8 @@ def _run(args: argparse.Namespace, stop: Stop) -> int:
         _may_replace(path, args)
     for path in [] if job.resume else left(job.target):
         _may_replace(path, args, "is left of a run that was cut off; --resume continues it, -y begins anew")
-    model = "fast" if args.model == "auto" else args.model
-    with load(args.runtime, model=model, precision=args.precision, threads=args.threads) as runtime:
-        report.facts = _facts(args, runtime.name, runtime.precision, runtime.device, model)
+    with load(args.runtime, model=args.model, precision=args.precision, threads=args.threads) as runtime:
+        report.facts = _facts(args, runtime)
         run(job, runtime, report, stop, None if args.quiet else bar)
     if args.report:
         report.save(args.report)
@@ -160,16 +158,16 @@ def _job(args: argparse.Namespace) -> Job:
     )
 
 
-def _facts(args: argparse.Namespace, name: str, precision: str, device: str, model: str) -> dict[str, str]:
-    log.debug("runtime %s, %s on %s, model %s", name, precision, device, model)
+def _facts(args: argparse.Namespace, runtime: Runtime) -> dict[str, str]:
+    log.debug("runtime %s, %s on %s, model %s", runtime.name, runtime.precision, runtime.device, runtime.model)
     return {
         "version": __version__,
         "input": str(args.source),
         "output": str(args.target),
-        "runtime": name,
-        "precision": precision,
-        "device": device,
-        "model": model,
+        "runtime": runtime.name,
+        "precision": runtime.precision,
+        "device": runtime.device,
+        "model": runtime.model,
     }
 
 

@@ -147,7 +147,7 @@ def clip(tmp_path: Path) -> Callable[..., Path]:
 class FakeRuntime:
     """A runtime whose network lowers the left half of the luma by 8 and its chroma by 4, and whose rain is what it is told."""
 
-    name, precision, device = "fake", "fp32", "cpu"
+    name, model, precision, device = "fake", "fast", "fp32", "cpu"
 
     def __init__(self, patterns: list[str] | None = None, broken: int = -1) -> None:
         self.patterns, self.broken = patterns or ["heavy"], broken

@@ -41,7 +41,7 @@ def test_flag_free(clip, command, capsys, look):
     source = clip()
     assert command(source, source.with_name("out.mp4")) == 0
     assert len(look(source.with_name("out.mp4")).pictures) == 20
-    assert command.asked == [("auto", {"model": "fast", "precision": "auto", "threads": 0})]
+    assert command.asked == [("auto", {"model": "auto", "precision": "auto", "threads": 0})]
     said = capsys.readouterr()
     assert not said.out
     assert "20 frames in" in said.err and "20 heavy" in said.err and said.err.count("\n") == 1

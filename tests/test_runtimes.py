@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -172,11 +173,23 @@ def test_with_a_gpu_tensorrt_comes_first_then_torch(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
+    ("device", "precision", "model", "size"),
+    [("cuda", "bf16", "auto", "quality"), ("cuda", "fp32", "auto", "fast"), ("cpu", "bf16", "auto", "fast"), ("cuda", "bf16", "fast", "fast")],
+)
+def test_auto_takes_the_larger_size_on_a_gpu_of_low_precision(
+    device: str, precision: str, model: str, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = SimpleNamespace(name="torch", device=device, precision=precision)
+    monkeypatch.setattr(runtime, "_backend", lambda *_: lambda *_: backend)
+    assert runtime.load("torch", model=model).model == size
+
+
+@pytest.mark.parametrize(
     ("options", "error", "words"),
     [
         ({"name": "cuda"}, OptionError, "runtime 'cuda' is not offered; choose one of auto, tensorrt"),
         ({"precision": "fp8"}, OptionError, "precision 'fp8' is not offered"),
-        ({"model": "huge"}, OptionError, "model 'huge' is not offered; choose one of fast, quality"),
+        ({"model": "huge"}, OptionError, "model 'huge' is not offered; choose one of auto, fast, quality"),
         ({"name": "openvino", "precision": "fp16"}, OptionError, "openvino has no precision fp16; it offers fp32, bf16, int8"),
         ({"threads": -1}, OptionError, "-1 threads"),
     ],

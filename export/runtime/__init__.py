@@ -8,13 +8,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from ...models.spec import SPECS
+from ...models.spec import FAST, QUALITY, SPECS
 from ..errors import OptionError, RuntimeMissing
 from . import gpu
 from .base import Backend, Clean, Networks, Runtime
 from .threads import cores, share
 
-__all__ = ["NAMES", "OFFERED", "PRECISIONS", "Clean", "Runtime", "candidates", "installed", "load"]
+__all__ = ["MODELS", "NAMES", "OFFERED", "PRECISIONS", "Clean", "Runtime", "candidates", "installed", "load"]
 
 NEEDS = {
     "tensorrt": ("tensorrt", "torch"),
@@ -39,6 +39,7 @@ OFFERED = {
 """Precisions of each runtime."""
 
 NAMES = ("auto", *NEEDS)
+MODELS = ("auto", *SPECS)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 Opener = Callable[[Path | None, str, int], Backend]
@@ -50,18 +51,20 @@ log = logging.getLogger("derain_video")
 def load(name: str = "auto", *, model: str = "fast", precision: str = "auto", threads: int = 0, folder: Path | None = None) -> Runtime:
     """Opens a runtime; its networks are built when first used. Close it, or use it in a `with`.
 
-    name: one of NAMES; auto takes the fastest that is present, and logs which and why. model: size of the sub-networks.
+    name: one of NAMES; auto takes the fastest that is present, and logs which and why. model: one of MODELS, size of the sub-networks;
+    auto is quality where torch runs on a GPU that computes in bf16 or fp16, else fast.
     precision: one of PRECISIONS; auto is the fastest of those that stay within 50 dB of fp32. threads: for the CPU; 0 leaves room
     for decoding and encoding. folder: graphs from `derain-export onnx` (for torch: trained weights) in place of those that ship.
     OptionError (a ValueError) for a value not offered, RuntimeMissing (an ImportError) with the pip line.
     """
     _offered("runtime", name, NAMES)
-    _offered("model", model, tuple(SPECS))
+    _offered("model", model, MODELS)
     _offered("precision", precision, PRECISIONS)
     if threads < 0:
         raise OptionError(f"{threads} threads: give 1 or more, or 0 for a sensible number")
-    backend = _fastest(precision, folder is None) if name == "auto" else _backend(name, precision)
-    return Networks(backend(folder, precision, threads or share(cores())), model)
+    opener = _fastest(precision, folder is None) if name == "auto" else _backend(name, precision)
+    backend = opener(folder, precision, threads or share(cores()))
+    return Networks(backend, _size(backend) if model == "auto" else model)
 
 
 def candidates() -> list[tuple[str, str]]:
@@ -97,6 +100,11 @@ def _fastest(precision: str, shipped: bool) -> Opener:
             log.info("runtime %s: %s", name, why)
             return backend
     raise RuntimeMissing(f"no runtime that offers precision {precision} is there: {INSTALL['onnx']}")
+
+
+def _size(backend: Backend) -> str:
+    """The size that is no slower there than the rest of the program. Graphs of quality do not ship, so other runtimes have to be told."""
+    return QUALITY.name if (backend.name, backend.device) == ("torch", "cuda") and backend.precision in ("bf16", "fp16") else FAST.name
 
 
 def _backend(name: str, precision: str) -> Opener:

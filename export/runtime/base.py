@@ -38,6 +38,10 @@ class Runtime(Protocol):
         """torch, onnx, openvino or tensorrt."""
 
     @property
+    def model(self) -> str:
+        """fast or quality: size of the sub-networks."""
+
+    @property
     def precision(self) -> str:
         """fp32, bf16, fp16 or int8: what the sub-networks compute in."""
 
@@ -82,7 +86,7 @@ class Networks:
     """
 
     def __init__(self, backend: Backend, model: str) -> None:
-        self._backend, self._model = backend, model
+        self._backend, self.model = backend, model
         self._built: dict[Graph, Network] = {}
         self._busy = threading.Lock()
         self._made = backend.precision if backend.precision in MADE else "fp32"
@@ -97,7 +101,7 @@ class Networks:
 
     def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int) -> Clean:
         check(pattern, y, uv, near)
-        graph = Graph(self._model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
+        graph = Graph(self.model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
         feed = {"y": y, "uv": uv, "near": near, "peak": np.array([peak], np.float32)}
         with self._busy:
             return Clean(*self._network(graph)(feed))
