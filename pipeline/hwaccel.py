@@ -1,4 +1,7 @@
-"""Decoding by NVDEC and encoding by NVENC, where an NVIDIA GPU takes them; else in software, which is said. Not run on a GPU by us."""
+"""Decoding by NVDEC and encoding by NVENC, where an NVIDIA GPU takes them; else in software, which is said.
+
+Run on an H200, which has no NVENC: decoding raised no fault there, and x264 stood in for encoding.
+"""
 
 from __future__ import annotations
 

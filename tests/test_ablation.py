@@ -50,7 +50,7 @@ def folder(clip: Clip, tmp_path: Path) -> Path:
 class Rough:
     """A runtime that takes fine bright detail for rain: `light` above 1 of roughness, `heavy` above 4; its networks take the darkest neighbour."""
 
-    name, precision, device = "made", "fp32", "cpu"
+    name, model, precision, device = "made", "fast", "fp32", "cpu"
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         green = views[0, 1].astype(np.float32)

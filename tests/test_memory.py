@@ -23,7 +23,7 @@ def resident() -> float:
 class Measured:
     """Wraps a runtime; notes the memory in use at each frame, and keeps none of what it is given."""
 
-    name, precision, device = "measured", "fp32", "cpu"
+    name, model, precision, device = "measured", "fast", "fp32", "cpu"
 
     def __init__(self) -> None:
         self.used: list[float] = []

@@ -119,7 +119,7 @@ def test_reading_pairs_needs_no_torch() -> None:
 class Idle:
     """A runtime that finds heavy rain and changes nothing."""
 
-    name, precision, device = "made", "fp32", "cpu"
+    name, model, precision, device = "made", "fast", "fp32", "cpu"
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.array([0, 0, 1, 0], np.float32)

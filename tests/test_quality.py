@@ -23,7 +23,7 @@ from derain_video.export.runtime.base import Clean
 class Darkest:
     """A runtime whose every network takes the second darkest neighbour, and that always perceives heavy rain."""
 
-    name, precision, device = "made", "fp32", "cpu"
+    name, model, precision, device = "made", "fast", "fp32", "cpu"
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.array([0.1, 0.2, 0.6, 0.1], np.float32)

@@ -20,7 +20,7 @@ from derain_video.export.runtime.base import Clean
 class Watching:
     """A runtime that perceives rain in proportion to fine detail, counts its looks, and changes nothing."""
 
-    name, precision, device = "made", "fp32", "cpu"
+    name, model, precision, device = "made", "fast", "fp32", "cpu"
 
     def __init__(self) -> None:
         self.looks = self.frames = 0

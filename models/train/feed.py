@@ -67,7 +67,7 @@ class Feed(Generic[Item]):
 
     def __exit__(self, *_: object) -> None:
         self.ended.set()
-        self.unpacking.join()
+        self.unpacking.join(5)  # a process that was killed within a sample would hold it for ever
         for process in self.processes:
             process.terminate()
             process.join()
