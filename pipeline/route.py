@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.spec import PATTERNS, routed
+from ..models.spec import DRY, PATTERNS, routed
 from ..models.views import look
 from .chroma import luma, split
 from .errors import OptionError
@@ -51,7 +51,7 @@ class Routing:
     detail: float = 0.06
     oldest: float = 2.0
     rest: float = 0.1
-    shift: float = 0.1
+    shift: float = 0.06
     margin: float = 0.1
     wait: float = 0.4
     cut: float = 10.0
@@ -170,9 +170,9 @@ class Router:
 
 
 def _lead(scores: list[float], best: str, now: str) -> float:
-    """By how much of the probability `best` leads: rain as a whole where one of the two is `clear`."""
+    """By how much of the probability `best` leads: from DRY on, and all rain as one, where one of the two is `clear`."""
     if PATTERNS[0] in (best, now):
-        return abs(1 - 2 * scores[0])
+        return 2 * abs(scores[0] - DRY)
     return scores[PATTERNS.index(best)] - scores[PATTERNS.index(now)]
 
 
