@@ -1,9 +1,9 @@
 """Temporal state: the luma of the frames around one frame, aligned with it and sorted at each pixel.
 
 Rain falls anew in every frame, so at most pixels some neighbour shows the dry background. Dense inverse search flow
-(Kroeger et al., ECCV 2016; OpenCV's implementation) on thumbnails carries the neighbours over; area averaging
-to that size takes most of the rain away before the flow sees it. It is estimated once for each pair of frames, from the later
-to the earlier one, and turned round for the other way. State is pixels only, so it cannot drift.
+(Kroeger et al., ECCV 2016; OpenCV's implementation) on thumbnails carries the neighbours over. The darkest of a few pixels
+side by side, and area averaging to that size, take most of the rain away before the flow sees it. It is estimated once for each pair
+of frames, from the later to the earlier one, and turned round for the other way. State is pixels only, so it cannot drift.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .spec import NEIGHBOURS
+from .spec import AROUND, NEIGHBOURS
 
 FEW, MANY, LINES = 4, 8, 900
 """Luma pixels per thumbnail pixel, each way: FEW, or MANY from so many lines on (or columns if those are fewer), where rain is wide."""
 
-STRIDE = 5
-"""Thumbnail pixels from one patch of the flow to the next."""
+STRIDE, DESCENT, SMOOTHING = 5, 4, 2
+"""Thumbnail pixels from one patch of the flow to the next, steps that find each, and steps that smooth them all: rain makes them differ."""
 
 SMALLEST = 12
 """Shortest side of a thumbnail, in pixels, on which flow is estimated."""
@@ -32,14 +32,20 @@ SMALLEST = 12
 GAIN = 0.85
 """Flow is believed where it brings the local mean of the error below this share of the error without motion, and matches more pixels better."""
 
-NEAR, WIDE = 9, 21
+NEAR, WIDE = 31, 21
 """Sides of the windows of that mean and that count, in thumbnail pixels. A streak weighs in the count no more than what is dim."""
 
 LEAD = 0.05
 """Share of the window's pixels by which those that match better outnumber those that match worse."""
 
 BAND = 128
-"""Rows that are carried over at once, a multiple of both scales: few enough that where they come from stays in the cache."""
+"""Rows that are carried over, or sorted, at once, a multiple of both scales: few enough that what they come from stays in the cache."""
+
+SORTERS = {
+    4: ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)),
+    6: ((0, 5), (1, 3), (2, 4), (1, 2), (3, 4), (0, 3), (2, 5), (0, 1), (2, 3), (4, 5), (1, 2), (3, 4)),
+}
+"""Sorting networks (Knuth, The Art of Computer Programming 3, 5.3.4): pairs of places that are put in order, by how many planes they sort."""
 
 Plane = NDArray[Any]
 """Luma, (H, W) uint8 or uint16."""
@@ -91,16 +97,17 @@ class Seen:
 def near(window: Sequence[Seen], centre: int) -> Plane:
     """Aligned state of `window[centre]`: (4, H, W) in its dtype, sorted at each pixel from dark to bright.
 
-    window: consecutive frames of one shot with the same size; at most NEIGHBOURS of them beside the centre.
-    The frame itself stands in for every neighbour that the window lacks.
+    window: consecutive frames of one shot with the same size; at most AROUND of them beside the centre. Of more than NEIGHBOURS
+    the darkest and the brightest are left out at each pixel. The frame itself stands in for every neighbour that the window lacks.
     """
-    if len(window) > NEIGHBOURS + 1:
-        raise ValueError(f"a window of {len(window)} frames: at most {NEIGHBOURS + 1} are used")
+    if len(window) > AROUND + 1:
+        raise ValueError(f"a window of {len(window)} frames: at most {AROUND + 1} are used")
     frame = window[centre]
     before = _chain(frame, window[:centre][::-1], later=False)
     after = _chain(frame, window[centre + 1 :], later=True)
-    planes = before + after + [frame.luma] * (NEIGHBOURS + 1 - len(window))
-    return _sorted(planes)
+    planes = before + after
+    wanted = NEIGHBOURS if len(planes) <= NEIGHBOURS else AROUND
+    return _sorted(planes + [frame.luma] * (wanted - len(planes)))
 
 
 def _chain(frame: Seen, others: Sequence[Seen], later: bool) -> list[Plane]:
@@ -113,25 +120,23 @@ def _chain(frame: Seen, others: Sequence[Seen], later: bool) -> list[Plane]:
     return planes
 
 
-def _sorted(planes: list[Plane]) -> Plane:
-    """Sorting network for four planes, at each pixel: (4, H, W)."""
-    a, b, c, d = planes
-    out = np.empty((len(planes), *a.shape), a.dtype)
-    a, b = cv2.min(a, b), cv2.max(a, b)
-    c, d = cv2.min(c, d), cv2.max(c, d)
-    cv2.min(a, c, out[0])
-    c = cv2.max(a, c)
-    cv2.max(b, d, out[3])
-    b = cv2.min(b, d)
-    cv2.min(b, c, out[1])
-    cv2.max(b, c, out[2])
+def _sorted(planes: Sequence[Plane]) -> Plane:
+    """NEIGHBOURS or AROUND planes, sorted at each pixel; of AROUND the middle ones: (4, H, W)."""
+    out = np.empty((NEIGHBOURS, *planes[0].shape), planes[0].dtype)
+    least = (len(planes) - NEIGHBOURS) // 2
+    for top in range(0, out.shape[1], BAND):
+        parts = [plane[top : top + BAND] for plane in planes]
+        for low, high in SORTERS[len(planes)]:
+            parts[low], parts[high] = cv2.min(parts[low], parts[high]), cv2.max(parts[low], parts[high])
+        np.stack(parts[least : least + NEIGHBOURS], out=out[:, top : top + BAND])
     return out
 
 
 def _thumbnail(luma: Plane, scale: int, peak: int) -> Plane:
     height, width = luma.shape
     size = (max(1, width // scale), max(1, height // scale))
-    whole = luma[: size[1] * scale, : size[0] * scale]  # what fills thumbnail pixels
+    dry = cv2.erode(luma, np.ones((1, scale + 1), np.uint8))  # without what is bright and thin
+    whole = dry[: size[1] * scale, : size[0] * scale]  # what fills thumbnail pixels
     small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
     return small if small.dtype == np.uint8 else cv2.convertScaleAbs(small, alpha=255 / peak)
 
@@ -139,8 +144,9 @@ def _thumbnail(luma: Plane, scale: int, peak: int) -> Plane:
 def _estimator() -> cv2.DISOpticalFlow:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     dis.setFinestScale(0)
-    dis.setGradientDescentIterations(8)
+    dis.setGradientDescentIterations(DESCENT)
     dis.setPatchStride(STRIDE)
+    dis.setVariationalRefinementIterations(SMOOTHING)
     return dis
 
 

@@ -42,6 +42,9 @@ def routed(scores: Sequence[float]) -> str:
 NEIGHBOURS = 4
 """Luma planes of temporal state that each sub-network sees beside the frame."""
 
+AROUND = 6
+"""Frames around it, at most, that these planes are drawn from."""
+
 MULTIPLE = 8
 """Height and width of the planes that a sub-network takes are multiples of this many luma pixels."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..export.runtime.base import Runtime
 from ..models.align import Seen, near
 from ..models.planes import crop, pad
-from ..models.spec import NEIGHBOURS, PAST, STILL
+from ..models.spec import AROUND, NEIGHBOURS, PAST, STILL
 from . import tiles
 from .ahead import spread
 from .chroma import luma, merge, split
@@ -20,8 +20,8 @@ from .frame import Frame, Plane
 from .reduced import Clean, Planes, enlarged, fold, reduced, reduced_chroma
 from .report import Report
 
-BEFORE, AFTER = 2, 2
-"""Frames of the window for files. Live: 4 before and none after, so that nothing waits."""
+BEFORE, AFTER = AROUND // 2, AROUND // 2
+"""Frames of the window for files. Live: all before and none after, so that nothing waits."""
 
 LARGE = 900
 """Lines, or columns if those are fewer, from which a frame without neighbours is derained again at half its size: there the widest rain
@@ -108,7 +108,7 @@ def derain(
 ) -> Iterator[Frame]:
     """Clean frames, in order, with their mask. Frames routed to `clear` are the very frames that came, and no network runs.
 
-    before, after: neighbours that a frame may draw on, at most 4 in all. keep: clean frames carry the rainy one in `before`.
+    before, after: neighbours that a frame may draw on, at most AROUND in all. keep: clean frames carry the rainy one in `before`.
     by_pattern: every frame goes to the sub-network of its pattern; else see `network`. whole: as of `held`.
     """
     return restore(align(frames, report, before, after, by_pattern=by_pattern, whole=whole), runtime, report, keep)

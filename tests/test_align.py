@@ -1,5 +1,6 @@
 import gc
 import weakref
+from itertools import permutations
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from derain_video.benchmarks.footage import Clip
 from derain_video.benchmarks.kinds import named, render
 from derain_video.models.align import BAND, FEW, LINES, MANY, Seen, near
+from derain_video.models.spec import AROUND, NEIGHBOURS
 
 
 def scene(height: int = 160, width: int = 240) -> np.ndarray:
@@ -44,9 +46,18 @@ def test_ten_bits_keep_their_depth() -> None:
     assert np.array_equal(state[0], frame)
 
 
+@pytest.mark.parametrize("count", [NEIGHBOURS, AROUND])
+def test_every_order_of_neighbours_is_sorted_and_the_middle_kept(count: int) -> None:
+    orders = np.array(list(permutations(range(count))), np.uint8).T  # a pixel for each order
+    frames = [np.ascontiguousarray(plane[:, None]) for plane in orders]
+    state = near([*map(Seen, frames[:2]), Seen(frames[0]), *map(Seen, frames[2:])], 2)
+    least = (count - NEIGHBOURS) // 2
+    assert all((plane == least + k).all() for k, plane in enumerate(state))
+
+
 def test_too_long_a_window_is_refused() -> None:
-    with pytest.raises(ValueError, match="6 frames"):
-        near([Seen(scene())] * 6, 0)
+    with pytest.raises(ValueError, match="8 frames"):
+        near([Seen(scene())] * 8, 0)
 
 
 def test_flows_do_not_keep_old_frames_alive() -> None:

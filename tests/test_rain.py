@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from derain_video.models.spec import RAINY
+from derain_video.models.spec import NEIGHBOURS, RAINY
 from derain_video.models.train import specimen
 from derain_video.models.train.camera import compress, h264, shoot
-from derain_video.models.train.data import FRAMES, SIDE, make, render
+from derain_video.models.train.data import SIDE, make, render
 from derain_video.models.train.footage import Scene, load
 from derain_video.models.train.preview import sheet
 from derain_video.models.train.rain import COVERAGE, TILE, Storm, bank, fall, storm
@@ -70,7 +70,7 @@ def test_a_sample_has_the_shapes_of_the_contract(storms: dict[str, list[Storm]],
     sample = make(torch.Generator().manual_seed(4), scene, storms, "heavy")
     half = SIDE // 2
     shapes = [tuple(p.shape) for p in (sample.y, sample.uv, sample.near, sample.clean_y, sample.clean_uv, sample.mask)]
-    assert shapes == [(1, SIDE, SIDE), (2, half, half), (FRAMES - 1, SIDE, SIDE), (1, SIDE, SIDE), (2, half, half), (1, SIDE, SIDE)]
+    assert shapes == [(1, SIDE, SIDE), (2, half, half), (NEIGHBOURS, SIDE, SIDE), (1, SIDE, SIDE), (2, half, half), (1, SIDE, SIDE)]
     assert torch.equal(sample.near.sort(0).values, sample.near)
 
 

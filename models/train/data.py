@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..align import Seen, near
-from ..spec import NEIGHBOURS, PATTERNS
+from ..spec import AROUND, NEIGHBOURS, PATTERNS
 from ..store import half
 from ..subnet import DerainNet
 from .camera import compress, expose, shoot
@@ -24,14 +24,14 @@ from .rain import Storm, Weather, compose, fall, haze, uniform, weather
 SIDE = 256
 """Side of a rendered clip in pixels."""
 
-FRAMES = NEIGHBOURS + 1
+FRAMES = AROUND + 1
 Making = Make["Sample"]
 """Makes one sample of a scene under rain of a pattern, as `make` does."""
 
 Window = tuple[int, int, int]
 """First frame, last + 1, and the one that a derainer sees."""
 
-EDGES = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 1))
+EDGES = ((0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 3))
 """Frames before and after one near a shot's edge in a file. The end of a shot looks as its beginning does: neighbours are sorted."""
 
 STREWN = 0.3
@@ -119,7 +119,7 @@ def whole(plane: Tensor) -> NDArray[np.uint8]:
 
 
 def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
-    """One sample of `scene` under rain of `pattern`: two frames each way mostly, else at a shot's edge."""
+    """One sample of `scene` under rain of `pattern`: three frames each way mostly, else at a shot's edge."""
     clip, middle = render(g, scene, storms, pattern), FRAMES // 2
     if uniform(g, 0, 1) < 0.8:
         return sample(g, clip, (0, FRAMES, middle))
@@ -128,7 +128,7 @@ def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], patte
 
 
 def make_past(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
-    """One sample whose neighbours all lie before it: four of them mostly, else one to three."""
+    """One sample whose neighbours all lie before it: as many as are used mostly, else fewer."""
     clip, last = render(g, scene, storms, pattern), FRAMES - 1
     first = 0 if uniform(g, 0, 1) < 0.8 else int(torch.randint(1, last, (), generator=g))
     return sample(g, clip, (first, FRAMES, last))

@@ -18,13 +18,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..align import Seen, near
-from ..spec import NEIGHBOURS, PATTERNS, routed
+from ..spec import AROUND, PATTERNS, routed
 from ..views import look
 from .data import SEEN, SIDE, Sample
 from .pairs import RGB, Pair, PairError, find
 from .rain import pattern_at
 
-REACH = NEIGHBOURS // 2
+REACH = AROUND // 2
 """Neighbours of a frame each way."""
 
 Bytes = NDArray[np.uint8]
