@@ -59,13 +59,13 @@ README = """\
 
     python run.py rainy.mp4 clean.mp4                      # fp32
     python run.py rainy.mp4 clean.mp4 --precision int8     # on processors with int8 arithmetic
-    python run.py rainy.mp4 clean.mp4 --static             # a camera that does not move: the frames before help
+    python run.py rainy.mp4 clean.mp4 --moving             # the camera moves: each frame alone, many times slower
 
 | file | what |
 | --- | --- |
 | `perception*.onnx` | views (N, 3, 224, 224) uint8 RGB in, scores (4,) of clear, light, heavy, downpour out |
-| `{model}_past_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out: `--static` |
-| `{model}_still_u8*.onnx` | the same for frames without others as their state, at four times the cost: all frames unless `--static` |
+| `{model}_past_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out |
+| `{model}_still_u8*.onnx` | the same for frames without others as their state, at thirty times the work: the first frame, and all with `--moving` |
 | `{model}_PATTERN_u8*.onnx` | the same for frames with aligned neighbours before and after them, a graph for each pattern; not used by `run.py` |
 | `{model}_PATTERN_i32_fp16.onnx` | the same with int32 planes, 8-bit or 16-bit values: for TensorRT, which has no uint16 tensors |
 | `patterns.json` | prompts and text embedding of each pattern |

@@ -1,7 +1,7 @@
 """Derains a video with the graphs beside this file. Needs numpy, onnxruntime and av; sound is left out.
 
-Neighbouring frames are not aligned here: each frame is its own state, or with --static the four frames before it, sorted.
-The full program aligns neighbours from both sides, and so cleans better.
+Neighbouring frames are not aligned here: the four frames before a frame, sorted, are its state, as a fixed camera has it. With --moving
+each frame is derained alone, many times slower. The full program aligns neighbours from both sides, and so cleans better.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def derain(packed: Planes, before: "deque[Planes]", precision: str) -> Planes:
     return np.concatenate([y[0, 0, :height, :width], uv[0, :, : height // 2, : width // 2].reshape(-1, width)])
 
 
-def run(source: av.container.InputContainer, sink: av.container.OutputContainer, precision: str, static: bool) -> None:
+def run(source: av.container.InputContainer, sink: av.container.OutputContainer, precision: str, moving: bool) -> None:
     stream = source.streams.video[0]
     out = sink.add_stream("libx264", rate=stream.average_rate or 25, options={"crf": "18"})
     out.width, out.height, out.pix_fmt = stream.width // 2 * 2, stream.height // 2 * 2, "yuv420p"
@@ -68,7 +68,7 @@ def run(source: av.container.InputContainer, sink: av.container.OutputContainer,
             name = pattern(frame, precision)
         packed: Planes = np.asarray(frame.to_ndarray(format="yuv420p", width=out.width, height=out.height), np.uint8)
         clean = packed if name == "clear" else derain(packed, before, precision)
-        before.extendleft([packed[: out.height]] if static else [])
+        before.extendleft([] if moving else [packed[: out.height]])
         sink.mux(out.encode(av.VideoFrame.from_ndarray(clean, format="yuv420p")))
     sink.mux(out.encode(None))
 
@@ -78,7 +78,7 @@ if __name__ == "__main__":
     parser.add_argument("input")
     parser.add_argument("output")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
-    parser.add_argument("--static", action="store_true", help="the camera does not move: use the frames before")
+    parser.add_argument("--moving", action="store_true", help="the camera moves: derain each frame alone, many times slower")
     args = parser.parse_args()
     with av.open(args.input) as video, av.open(args.output, "w") as clean_video:
-        run(video, clean_video, args.precision, args.static)
+        run(video, clean_video, args.precision, args.moving)

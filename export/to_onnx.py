@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
-from ..models.spec import MULTIPLE, SPECS
+from ..models.spec import MULTIPLE, QUALITY, SPECS, STILL
 from . import manifest, parity
 from .graph import DTYPES, PERCEPTION, Graph
-from .half import half
+from .half import half, packed
 from .parity import Parity
 from .probe import Probe, drawn
 from .runtime.base import Planes
@@ -104,7 +104,7 @@ def lowered(data: bytes, graph: Graph, frames: Sequence[Probe]) -> bytes:
         from .int8 import quantise  # imports ONNX Runtime's quantisation tools, which take a second
 
         return quantise(data, (feed(graph, frame) for frame in frames))
-    return data
+    return data if graph.network == PERCEPTION else packed(data)  # perception is there from the first frame on: it should open quickly
 
 
 def compare(net: nn.Module, data: bytes, graph: Graph, frames: Sequence[Probe]) -> Parity:
@@ -163,7 +163,7 @@ def keep(folder: Path, graph: Graph, data: bytes, found: Parity) -> None:
         "sha256": manifest.sha256(data),
         "bytes": len(data),
         "opset": OPSET,
-        "spec": asdict(SPECS[graph.network]) if graph.network in SPECS else None,
+        "spec": None if graph.network == PERCEPTION else asdict(QUALITY if graph.pattern == STILL else SPECS[graph.network]),
         "commit": commit(),
         "torch": torch.__version__,
         "parity": found.entry(),

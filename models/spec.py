@@ -12,16 +12,13 @@ RAINY = PATTERNS[1:]
 """Patterns that own a sub-network."""
 
 STILL = "still"
-"""The sub-network of frames without neighbours, whatever their rain: it goes by the look of streaks alone."""
+"""The sub-network of frames without neighbours, whatever their rain: it goes by the look of streaks alone. Of every size it is the largest one."""
 
 PAST = "past"
 """The sub-network of live streams, whose neighbours all lie before a frame, whatever its rain."""
 
 NETWORKS = (*RAINY, PAST, STILL)
 """All sub-networks."""
-
-SECOND = "second"
-"""Weights of the second half of STILL's network: it looks at the frame again, with the first half's answer for neighbours."""
 
 
 DRY = 0.55

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .spec import SECOND, SPECS, STILL
-from .subnet import DerainNet, Mirrored, Second
+from .spec import QUALITY, SPECS, STILL
+from .subnet import DerainNet, Mirrored
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the weights that ship lie."""
@@ -40,20 +40,18 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
 
 
-def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored | Second:
-    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32; that of STILL has two halves, each asked twice.
+def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored:
+    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32.
 
-    Sizes with one network for everything give that one; for STILL it is asked twice, too.
+    Sizes with one network for everything give that one. That of STILL is QUALITY's whatever the size, asked twice.
     """
-    if SPECS[size].alone:
-        net = half("generalist", size, folder)
-        return Mirrored(net) if pattern == STILL else net
-    net = half(pattern, size, folder)
-    return Second(Mirrored(net), Mirrored(half(SECOND, size, folder))) if pattern == STILL else net
+    if pattern == STILL:
+        return Mirrored(network("generalist", QUALITY.name, folder))
+    return network("generalist" if SPECS[size].alone else pattern, size, folder)
 
 
-def half(name: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet:
-    """The network in one file of weights; for STILL and SECOND one half of what derains stills."""
+def network(name: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet:
+    """The network in one file of weights."""
     state, facts = load(folder / f"{size}_{name}.safetensors")
     net = DerainNet(replace(SPECS[size], attention=facts.get("attention", SPECS[size].attention)))
     net.load_state_dict(state)

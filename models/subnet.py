@@ -122,24 +122,10 @@ class Mirrored(nn.Module):
         return Derained(y, uv, mask, one.logits)
 
 
-class Second(nn.Module):
-    """A frame without neighbours, derained twice: the second network has the first one's answer for neighbours, as if rain had paused."""
-
-    def __init__(self, first: Mirrored, second: Mirrored) -> None:
-        super().__init__()
-        self.first, self.second = first, second
-
-    def forward(self, y: Tensor, uv: Tensor, near: Tensor) -> Derained:
-        """As of DerainNet."""
-        answer = self.first(y, uv, near).y
-        paused = (y + answer).clamp(0, 1) - y
-        return self.second(y, uv, paused.expand(-1, NEIGHBOURS, -1, -1))  # type: ignore[no-any-return]
-
-
 class PlaneNet(nn.Module):
     """DerainNet on integer planes, the graph that is exported: scaling and rounding inside, the last sum of whole numbers in float32."""
 
-    def __init__(self, net: DerainNet | Mirrored | Second) -> None:
+    def __init__(self, net: DerainNet | Mirrored) -> None:
         super().__init__()
         self.net = net.eval()
 

@@ -16,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..export.runtime.base import Clean, Runtime
-from ..models.spec import STILL, WINDOW
+from ..models.spec import WINDOW
 
 MARGIN = 2 * WINDOW
 """Luma pixels that a tile sees past a seam: more than one network reaches."""
-
-FAR = 3 * WINDOW
-"""The same for STILL, whose two halves reach twice as far."""
 
 BUDGET = {"cpu": 5 << 19, "cuda": 1 << 24}
 """Most luma pixels of one call, by the runtime's device: 1080p whole and 4K in four tiles; on a GPU 4K whole."""
@@ -77,7 +74,7 @@ def derain(runtime: Runtime, pattern: str, y: Planes, uv: Planes, near: Planes, 
     if height * width <= budget:
         return runtime.derain(pattern, y, uv, near, peak)
     whole = Clean(np.empty_like(y), np.empty_like(uv), np.empty(y.shape, np.uint8))
-    for down, across in tiles(height, width, budget, FAR if pattern == STILL else MARGIN):
+    for down, across in tiles(height, width, budget, MARGIN):
         part = runtime.derain(pattern, _cut(y, down, across), _cut(uv, down, across, 2), _cut(near, down, across), peak)
         for target, source, scale in ((whole.y, part.y, 1), (whole.uv, part.uv, 2), (whole.mask, part.mask, 1)):
             _lay(target, source, down, across, scale)

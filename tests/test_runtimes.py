@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -21,30 +22,36 @@ from torch import nn
 from derain_video.export import cli, manifest, parity, runtime, to_onnx
 from derain_video.export.errors import ExportError, GraphError, OptionError, ParityError, RuntimeMissing
 from derain_video.export.graph import PERCEPTION, Graph
-from derain_video.export.half import types
+from derain_video.export.half import packed, types
 from derain_video.export.probe import drawn, footage
 from derain_video.export.runtime import Runtime, gpu, threads
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import FAST, NETWORKS, RAINY, SECOND, STILL
+from derain_video.models.spec import FAST, NETWORKS, PAST, QUALITY, RAINY, STILL, NetSpec
 from derain_video.models.subnet import DerainNet
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
+
+
+def lively(spec: NetSpec) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    net = DerainNet(spec)
+    with torch.no_grad():
+        net.head.weight.normal_(std=0.03)
+        net.head.weight[20:24].mul_(8)
+        net.head.bias[20:24] = -2.8
+        net.attention.out.weight.normal_(std=0.1)
+    return net.state_dict()
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of networks that do something: masks open at some pixels, attention not zero. The same for each pattern."""
     folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    net = DerainNet(FAST)
-    with torch.no_grad():
-        net.head.weight.normal_(std=0.03)
-        net.head.weight[20:24].mul_(8)
-        net.head.bias[20:24] = -2.8
-        net.attention.out.weight.normal_(std=0.1)
-    for pattern in (*NETWORKS, SECOND):
-        store.save(folder / f"fast_{pattern}.safetensors", net.state_dict(), {})
+    state = lively(FAST)
+    for pattern in (*RAINY, PAST):
+        store.save(folder / f"fast_{pattern}.safetensors", state, {})
+    store.save(folder / "quality_generalist.safetensors", lively(QUALITY), {})
     store.save(folder / f"{perception.SMALL}.safetensors", perception.blank().state_dict(), {})
     return folder
 
@@ -251,6 +258,20 @@ def test_graphs_hold_no_path_of_the_machine_that_made_them(graphs: Path) -> None
     assert not [path.name for path in manifest.GRAPHS.glob("*.onnx") if b"subnet.py" in path.read_bytes()]
 
 
+@pytest.mark.parametrize(("exact", "kind"), [(True, "FLOAT16"), (False, "FLOAT")])
+def test_weights_that_float16_holds_are_packed_and_give_the_same_numbers(exact: bool, kind: str) -> None:
+    weights = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float16).astype(np.float32) * (1 if exact else np.pi)
+    nodes = [onnx.helper.make_node("MatMul", ["x", "weights"], ["y"])]
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [8, 64]) for name in "xy")
+    graph = onnx.helper.make_graph(nodes, "product", [x], [y], [onnx.numpy_helper.from_array(weights.astype(np.float32), "weights")])
+    plain = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    small = packed(plain)
+    assert onnx.TensorProto.DataType.Name(onnx.load_from_string(small).graph.initializer[0].data_type) == kind
+    sessions = [onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]) for data in (plain, small)]
+    given = {"x": np.random.default_rng(1).normal(size=(8, 64)).astype(np.float32)}
+    assert np.array_equal(*(session.run(None, given)[0] for session in sessions))
+
+
 def test_low_precisions_are_in_the_graph_itself(graphs: Path) -> None:
     assert types((graphs / "fast_light_u8_fp16.onnx").read_bytes())["float16"] > 20
     kinds = {node.op_type for node in onnx.load(graphs / "fast_light_u8_int8.onnx").graph.node}
@@ -325,7 +346,7 @@ def test_the_edge_folder_runs_alone(weights: Path, clip: Path, tmp_path: Path) -
     assert [*patterns] == ["clear", *RAINY] and all(len(p["embedding"]) == 128 and p["prompts"] for p in patterns.values())
     readme = (folder / "README.md").read_text()
     assert readme.count("trtexec --onnx=") == 1 + len(NETWORKS) and all((folder / name).is_file() for name in manifest.read(folder))
-    for options in ([], ["--precision", "int8", "--static"]):
+    for options in ([], ["--precision", "int8", "--moving"]):
         clean = tmp_path / "clean.mp4"
         code = "import sys, runpy; sys.modules['derain_video'] = None; runpy.run_path('run.py', run_name='__main__')"
         done = subprocess.run([sys.executable, "-c", code, str(clip), str(clean), *options], cwd=folder, capture_output=True, text=True)

@@ -4,7 +4,7 @@ import torch
 
 from derain_video.export.runtime.base import Clean
 from derain_video.models.spec import FAST, QUALITY, NetSpec
-from derain_video.models.subnet import DerainNet, Mirrored, PlaneNet, Second
+from derain_video.models.subnet import DerainNet, Mirrored, PlaneNet
 from derain_video.pipeline import tiles
 
 
@@ -22,10 +22,10 @@ class Drawn:
 
     name, model, precision, device = "drawn", "fast", "fp32", "cpu"
 
-    def __init__(self, spec: NetSpec, still: bool = False) -> None:
+    def __init__(self, spec: NetSpec, mirrored: bool = False) -> None:
         torch.manual_seed(1)
-        net = Second(Mirrored(drawn(spec)), Mirrored(drawn(spec))) if still else drawn(spec)
-        self.net, self.shapes = PlaneNet(net), []
+        net = drawn(spec)
+        self.net, self.shapes = PlaneNet(Mirrored(net) if mirrored else net), []
 
     def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int) -> Clean:
         self.shapes.append(y.shape[2:])
@@ -47,24 +47,21 @@ def step(a: Clean, b: Clean) -> int:
 
 
 @pytest.mark.parametrize(
-    "spec, size, budget, count",
-    [(FAST, (384, 640), 400 * 400, 3), (FAST, (488, 456), 424 * 392, 4), (FAST, (40, 648), 1, 3), (QUALITY, (128, 448), 1, 2)],
+    "spec, mirrored, size, budget, count",
+    [
+        (FAST, False, (384, 640), 400 * 400, 3),
+        (FAST, False, (488, 456), 424 * 392, 4),
+        (FAST, True, (40, 648), 1, 3),
+        (QUALITY, True, (128, 456), 1, 2),
+    ],
 )
-def test_seams_do_not_show(spec, size, budget, count):
-    runtime, given = Drawn(spec), planes(*size)
+def test_seams_do_not_show(spec, mirrored, size, budget, count):
+    runtime, given = Drawn(spec, mirrored), planes(*size)
     whole = runtime.derain("heavy", *given, 255)
     assert np.abs(whole.y.astype(int) - given[0]).mean() > 5
     tiled = tiles.derain(runtime, "heavy", *given, 255, budget)
     assert len(runtime.shapes) == 1 + count and len(set(runtime.shapes[1:])) == 1
     assert step(tiled, whole) <= 1
-
-
-def test_the_network_of_stills_reaches_further(monkeypatch):
-    runtime, given = Drawn(FAST, still=True), planes(192, 1024)
-    whole = runtime.derain("still", *given, 255)
-    assert step(tiles.derain(runtime, "still", *given, 255, 192 * 704), whole) <= 1
-    monkeypatch.setattr(tiles, "FAR", 0)
-    assert step(tiles.derain(runtime, "still", *given, 255, 192 * 704), whole) > 1
 
 
 def test_without_its_margin_a_seam_would_show(monkeypatch):

@@ -11,13 +11,11 @@ from open_clip.model import CLIP
 
 from derain_video.models import perception
 from derain_video.models.perception import ClipError, blank
-from derain_video.models.spec import FAST
 from derain_video.models.store import WEIGHTS, load, save, subnet
 from derain_video.models.subnet import DerainNet, Mirrored
 from derain_video.models.train import data, growth, loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.clutter import barred, passed, strewn
-from derain_video.models.train.data import Answered, make_still
 from derain_video.models.train.footage import Scene, cut
 from derain_video.models.train.footage import load as load_footage
 from derain_video.models.train.rain import bank
@@ -90,7 +88,7 @@ def test_an_ablation_needs_steps_to_count_and_frames_to_judge_by(footage: Path, 
 
 
 def test_several_specialists_have_their_own_beginning(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for patterns in ([], ["--pattern", "still", "--pattern", "light"]):
+    for patterns in ([], ["--pattern", "past", "--pattern", "light"]):
         assert main(["specialist", str(footage), *patterns, "--start", "mine.safetensors"]) == 2
         error = capsys.readouterr().err
         assert "--start mine.safetensors" in error and error.count("\n") == 1
@@ -106,7 +104,7 @@ def test_a_size_with_one_network_has_no_specialists(footage: Path, capsys: pytes
 
 
 def test_a_missing_beginning_is_one_line(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for what in (["clip"], ["generalist"], ["specialist", "--pattern", "still"]):
+    for what in (["clip"], ["generalist"], ["specialist", "--pattern", "past"]):
         assert main([*what, str(footage), "--start", str(tmp_path / "none"), "--runs", str(tmp_path / "runs")]) == 2
         error = capsys.readouterr().err
         assert "none: no weights there" in error and error.count("\n") == 1
@@ -226,41 +224,19 @@ def test_a_missing_compiler_is_one_line(footage: Path, monkeypatch: pytest.Monke
     assert "no-compiler" in error and error.count("\n") == 1
 
 
-def test_the_second_network_of_stills_has_the_first_ones_answer_for_neighbours(footage: Path, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    first = DerainNet(FAST)
-    torch.nn.init.normal_(first.head.weight, std=0.2)
-    save(tmp_path / "fast_still.safetensors", first.state_dict(), {})
-    scene, storms = load_footage([footage])[0], bank(torch.Generator().manual_seed(1), 4)
-    alone, seconded = (
-        how(torch.Generator().manual_seed(2), scene, storms, "heavy") for how in (make_still, Answered(tmp_path / "fast_still.safetensors"))
-    )
-    assert torch.equal(alone.y, seconded.y) and torch.equal(alone.near, alone.y.expand(4, -1, -1))
-    y = alone.y[None].float() / 255
-    with torch.no_grad():
-        answer = (y + first(y, alone.uv[None].float() / 255, torch.zeros(1, 4, *y.shape[2:])).y).clamp(0, 1) * 255
-    assert (seconded.near.float() - answer[0]).abs().max() <= 0.51 and (answer - 255 * y).abs().max() > 5
-
-
-def test_second_networks_begin_from_the_generalist_and_know_their_first(tmp_path: Path) -> None:
-    recipe = loop.specialist("second", 1, "fast", tmp_path, 1)
-    assert recipe.start == tmp_path / "fast_generalist.safetensors" and recipe.making == Answered(tmp_path / "fast_still.safetensors")
-
-
 @pytest.mark.parametrize(
     ("pattern", "windows"),
     [
-        ("past", {(5, 4), (4, 3), (3, 2), (2, 1)}),
-        ("still", {(1, 0)}),
-        ("heavy", {(5, 2), (2, 0), (3, 0), (3, 1), (4, 1), (4, 2)}),
+        ("past", {(n, n - 1) for n in range(2, 8)}),
+        ("heavy", {(7, 3), (2, 0), (3, 0), (4, 0), (3, 1), (4, 1), (5, 1), (6, 2)}),
     ],
 )
 def test_each_network_learns_from_the_windows_it_will_see(
     footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, windows: set[tuple[int, int]]
 ) -> None:
     scene, g, seen = load_footage([footage])[0], torch.Generator().manual_seed(1), set()
-    rendered = {frames: data.render(g, scene, {}, "clear", frames) for frames in (1, 5)}
-    monkeypatch.setattr(data, "render", lambda *_, frames=5: rendered[frames])
+    rendered = data.render(g, scene, {}, "clear")
+    monkeypatch.setattr(data, "render", lambda *_: rendered)
     monkeypatch.setattr(data, "compress", lambda _, y, uv: (y, uv))
     monkeypatch.setattr(data, "near", lambda window, centre: seen.add((len(window), centre)) or np.zeros((4, 256, 256), np.uint8))
     making = loop.specialist(pattern, 1, "fast", tmp_path, 1).making

@@ -13,13 +13,16 @@ import torch
 
 from ..losses import LOSSES
 from ..perception import SMALL, perceiver
-from ..spec import ATTENTIONS, NETWORKS, PAST, RAINY, SECOND, SPECS, STILL
+from ..spec import ATTENTIONS, PAST, QUALITY, RAINY, SPECS
 from ..store import WEIGHTS
 from . import ablation, clip, paired, ranks
 from .footage import load
 from .judge import Judge
 from .loop import Place, Recipe, run, specialist
 from .preview import sheet
+
+SPECIALISTS = (*RAINY, PAST)
+"""Networks that are trained from the generalist."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--steps", type=_count, default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
-    top.add_argument("--pattern", choices=(*NETWORKS, SECOND), action="append", help="specialists to train (default: each)")
+    top.add_argument("--pattern", choices=SPECIALISTS, action="append", help="specialists to train (default: each)")
     top.add_argument("--start", type=Path, metavar="FILE", help="with clip, generalist or one --pattern: weights to begin from, those that ship say")
     top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
     top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
@@ -88,7 +91,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.what in ("clip", "all"):
         clip.train(place, val, options.minutes, options.start, 2 * options.batch, options.seed)
     if options.what == "ablation":
-        print(ablation.run(_generalist(options), place, val, options.samples, options.seeds))
+        print(ablation.run(_generalist(options, options.size), place, val, options.samples, options.seeds))
     for recipe in recipes:
         run(recipe, place, Judge(val, making=recipe.making) if val else None)
 
@@ -110,8 +113,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
     if options.what == "ablation" and not (options.steps and options.val):
         raise ValueError("ablation: all its runs take as many steps and are judged; give --steps N and --val FOLDER")
-    if options.pairs and (others := {PAST, STILL, SECOND} & set(options.pattern or ())):
-        raise ValueError(f"--pattern {others.pop()}: pairs train specialists of rain; this one is trained on rendered rain")
+    if options.pairs and PAST in (options.pattern or ()):
+        raise ValueError(f"--pattern {PAST}: pairs train specialists of rain; this one is trained on rendered rain")
     if options.pairs and options.what not in ("generalist", "specialist"):
         raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
 
@@ -127,16 +130,18 @@ def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> lis
     size, minutes, seed = options.size, options.minutes, options.seed
     recipes: list[Recipe] = []
     if options.what in ("generalist", "all"):
-        recipes.append(_generalist(options))
+        recipes.append(_generalist(options, size))
     if options.what in ("specialist", "all") and not SPECS[size].alone:
-        patterns = options.pattern or (RAINY if shelves else (*NETWORKS, SECOND))
+        patterns = options.pattern or (RAINY if shelves else SPECIALISTS)
         made = (specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in patterns)
         recipes += [replace(recipe, start=options.start or recipe.start) for recipe in made]
+    if options.what == "all" and size != QUALITY.name:
+        recipes.append(_generalist(options, QUALITY.name))  # stills are its work
     recipes = [replace(recipe, loss=options.loss, attention=options.attention, steps=options.steps, batch=options.batch) for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes
 
 
-def _generalist(options: argparse.Namespace) -> Recipe:
-    size, start = options.size, options.start
+def _generalist(options: argparse.Namespace, size: str) -> Recipe:
+    start = options.start
     first = Recipe(f"{size}_generalist", options.minutes, size, start=start, seed=options.seed, steps=options.steps)
     return replace(first, rate=first.rate / 3) if start else first

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +11,6 @@ from torch import Tensor
 
 from ..align import Seen, near
 from ..spec import AROUND, NEIGHBOURS, PATTERNS
-from ..store import half
-from ..subnet import DerainNet
 from .camera import compress, expose, shoot
 from .clutter import passed, strewn
 from .feed import Feed, Make
@@ -143,29 +139,6 @@ def make_any(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], p
     """One sample with the neighbours that any frame may have: for a network that serves files, live streams and stills."""
     draw = uniform(g, 0, 1)
     return (make if draw < 0.55 else make_past if draw < 0.75 else make_still)(g, scene, storms, pattern)
-
-
-@dataclass(frozen=True)
-class Answered:
-    """Makes samples of stills whose neighbours are what the network in `weights` answers: what the second half of STILL's network sees."""
-
-    weights: Path
-
-    def __call__(self, g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
-        return self.seconded(make_still(g, scene, storms, pattern))
-
-    def seconded(self, sample: Sample) -> Sample:
-        """The sample after a first look."""
-        y, uv, near = (plane[None].float() / 255 for plane in (sample.y, sample.uv, sample.near))
-        with torch.no_grad():
-            answer = y + _network(self.weights)(y, uv, near - y).y
-        return replace(sample, near=torch.from_numpy(whole(answer[0])).expand_as(sample.near).clone())
-
-
-@lru_cache(maxsize=1)
-def _network(weights: Path) -> DerainNet:
-    size, name = weights.stem.split("_", 1)
-    return half(name, size, weights.parent)
 
 
 class Pool:

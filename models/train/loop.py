@@ -20,11 +20,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ..losses import mask_loss, picture_loss
-from ..spec import PAST, RAINY, SECOND, SPECS, STILL
+from ..spec import PAST, RAINY, SPECS
 from ..store import halved, load, save, stamp
 from ..subnet import Derained, DerainNet
 from . import ranks
-from .data import Answered, Making, Pool, Sample, make, make_any, make_past, make_still
+from .data import Making, Pool, Sample, make, make_any, make_past
 from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
@@ -33,9 +33,6 @@ from .precision import autocast
 SHARES = {"clear": 0.12, "light": 0.38, "heavy": 0.5}
 """How often the generalist sees each pattern. No downpour: whether a veil is to be lifted is what routing tells, and one network
 that must guess it dims dry scenes."""
-
-MAKING: dict[str, Making] = {PAST: make_past, STILL: make_still}
-"""Samples of the networks that see other neighbours than the rest."""
 
 APART = 1_000_003
 """Between the seeds of two ranks."""
@@ -46,7 +43,7 @@ class Recipe:
     """One training run of one sub-network.
 
     name: of the weights file, SIZE_PATTERN; minutes: of training, data included; steps: if given, the budget in the place of minutes.
-    start: weights to begin from. first: of SECOND, weights whose answer stands for a still's neighbours.
+    start: weights to begin from.
     loss: one of LOSSES; attention: one of ATTENTIONS.
     """
 
@@ -61,7 +58,6 @@ class Recipe:
     seed: int = 1
     mask_weight: float = 0.2
     average: float = 0.999
-    first: Path | None = None
     loss: str = "dls"
     attention: str = "masked"
     steps: int = 0
@@ -76,7 +72,7 @@ class Recipe:
         """How its samples are made."""
         if SPECS[self.size].alone:
             return make_any
-        return Answered(self.first) if self.first else MAKING.get(self.pattern, make)
+        return make_past if self.pattern == PAST else make
 
     @property
     def budget(self) -> float:
@@ -87,12 +83,11 @@ class Recipe:
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
     """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err: dry scenes above all.
 
-    pattern: one of NETWORKS, or SECOND; PAST, STILL and SECOND see all rain, with other neighbours, and go further from where they started.
+    pattern: one of RAINY, or PAST, which sees all rain, with other neighbours, and goes further from where it started.
     """
     start = folder / f"{size}_generalist.safetensors"
-    if pattern in (*MAKING, SECOND):
-        first = folder / f"{size}_{STILL}.safetensors" if pattern == SECOND else None
-        return Recipe(f"{size}_{pattern}", minutes, size, start=start, rate=5e-4, seed=seed, first=first)
+    if pattern == PAST:
+        return Recipe(f"{size}_{pattern}", minutes, size, start=start, rate=5e-4, seed=seed)
     shares = {"clear": 0.14, **{name: 0.72 if name == pattern else 0.07 for name in RAINY}}
     return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=1.5e-4, seed=seed)
 
