@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from .spec import AROUND, NEIGHBOURS
 
-FEW, MANY, LINES = 4, 8, 900
-"""Luma pixels per thumbnail pixel, each way: FEW, or MANY from so many lines on (or columns if those are fewer), where rain is wide."""
+LINES = 240
+"""Lines of a thumbnail, about (columns, if those are fewer), but at most half of the frame's: rain is wider in frames of many lines."""
 
-STRIDE, DESCENT, SMOOTHING = 5, 4, 2
+STRIDE, DESCENT, SMOOTHING = 6, 4, 1
 """Thumbnail pixels from one patch of the flow to the next, steps that find each, and steps that smooth them all: rain makes them differ."""
 
 SMALLEST = 12
@@ -39,7 +39,7 @@ LEAD = 0.05
 """Share of the window's pixels by which those that match better outnumber those that match worse."""
 
 BAND = 128
-"""Rows that are carried over, or sorted, at once, a multiple of both scales: few enough that what they come from stays in the cache."""
+"""Rows, about, that are carried over, or sorted, at once: few enough that what they come from stays in the cache."""
 
 SORTERS = {
     4: ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)),
@@ -63,7 +63,7 @@ class Seen:
 
     def __init__(self, luma: Plane, peak: int = 255) -> None:
         self.luma = luma
-        self.scale = MANY if min(luma.shape) >= LINES else FEW
+        self.scale = max(2, round(min(luma.shape) / LINES))
         self.thumb = _thumbnail(luma, self.scale, peak)
         self._flows: WeakKeyDictionary[Seen, Flow | None] = WeakKeyDictionary()
         self._motions: WeakKeyDictionary[Seen, Flow] = WeakKeyDictionary()
@@ -192,12 +192,13 @@ def _carried(luma: Plane, flow: Flow, scale: int) -> Plane:
     places = cv2.split(_places(flow, scale))
     moving = np.atleast_1d(flow.reshape(len(flow), -1).any(axis=1)).tolist()
     out = np.empty_like(luma)
-    for top in range(0, height, BAND):
-        rows = slice(top // scale, (top + BAND) // scale + 2)
+    step = BAND // scale * scale
+    for top in range(0, height, step):
+        rows = slice(top // scale, (top + step) // scale + 2)
+        band = out[top : top + step]
         if not any(moving[max(0, rows.start - 1) : rows.stop]):
-            out[top : top + BAND] = luma[top : top + BAND]
+            band[:] = luma[top : top + step]
             continue
-        band = out[top : top + BAND]
         x, y = (_enlarged(plane[rows], scale)[: len(band), :width] for plane in places)
         _drawn(luma, x, y, band)
     return out
