@@ -108,7 +108,7 @@ def speed(clip: Clip) -> float:
     """Motion in pixels per frame: over a frame its mean, over the clip the median."""
     seen = [Seen(plane) for plane in clip.y]
     flows = [now.flow_to(then, later=True) for now, then in zip(seen, seen[1:], strict=False)]
-    return seen[0].scale * float(np.median([0.0 if flow is None else np.hypot(flow[..., 0], flow[..., 1]).mean() for flow in flows] or [0.0]))
+    return float(seen[0].scale * np.median([0.0 if flow is None else np.hypot(flow[..., 0], flow[..., 1]).mean() for flow in flows] or [0.0]))
 
 
 def _row(state: State, kind: str, truth: Clip, seen: Clip, runtime: Runtime, pattern: str) -> Row:

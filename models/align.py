@@ -183,13 +183,13 @@ def _compose(first: Flow | None, second: Flow | None) -> Flow | None:
 
 def _moved(image: NDArray[Any], flow: Flow) -> NDArray[Any]:
     """`image`, of a thumbnail's size, drawn from where `flow` points."""
-    return _drawn(image, *cv2.split(flow + _grid(*flow.shape[:2])))
+    return _drawn(image, flow + _grid(*flow.shape[:2]))
 
 
 def _carried(luma: Plane, flow: Flow, scale: int) -> Plane:
     """`luma` drawn from where `flow`, of its thumbnail, points; rows that nothing moves in are copied."""
     height, width = luma.shape
-    places = cv2.split(_places(flow, scale))
+    places = _places(flow, scale)
     moving = np.atleast_1d(flow.reshape(len(flow), -1).any(axis=1)).tolist()
     out = np.empty_like(luma)
     step = BAND // scale * scale
@@ -199,8 +199,7 @@ def _carried(luma: Plane, flow: Flow, scale: int) -> Plane:
         if not any(moving[max(0, rows.start - 1) : rows.stop]):
             band[:] = luma[top : top + step]
             continue
-        x, y = (_enlarged(plane[rows], scale)[: len(band), :width] for plane in places)
-        _drawn(luma, x, y, band)
+        _drawn(luma, _enlarged(places[rows], scale)[: len(band), :width], band)
     return out
 
 
@@ -212,15 +211,15 @@ def _places(flow: Flow, scale: int) -> Flow:
     return places
 
 
-def _enlarged(plane: Plane, scale: int) -> Plane:
-    """A plane of `_places` in luma pixels, without the border above and on the left."""
-    height, width = plane.shape
-    return cv2.resize(plane, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)[scale:, scale:]
+def _enlarged(places: Flow, scale: int) -> Flow:
+    """Rows of `_places` for each luma pixel, without the border above and on the left."""
+    height, width = places.shape[:2]
+    return cv2.resize(places, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)[scale:, scale:]
 
 
-def _drawn(image: NDArray[Any], x: Plane, y: Plane, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """`image` at the places x, y, between its pixels too; beyond its edges they repeat."""
-    return cv2.remap(image, x, y, cv2.INTER_LINEAR, out, borderMode=cv2.BORDER_REPLICATE)
+def _drawn(image: NDArray[Any], places: Flow, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """`image` at places (x, y), between its pixels too; beyond its edges they repeat."""
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, out, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
 
 
 @lru_cache(maxsize=4)
