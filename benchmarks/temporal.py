@@ -54,13 +54,17 @@ def _field(turn: Flow, shape: tuple[int, ...]) -> Flow:
 
 @dataclass(frozen=True)
 class State:
-    """A kind of state. before, after: frames of the window; motion: how they are aligned; fed: past frames are the clean output, not the input."""
+    """A kind of state. before, after: frames of the window; motion: how they are aligned.
+
+    fed: past frames are the clean output, not the input. routed: windows of the past go to the sub-network for them, not to that of files.
+    """
 
     name: str
     before: int = 0
     after: int = 0
     motion: type[Seen] = Seen
     fed: bool = False
+    routed: bool = True
 
 
 STATES = (
@@ -74,12 +78,16 @@ STATES = (
     State("4 clean past, unaligned", 4, 0, Still, fed=True),
     State("4 clean past, global", 4, 0, Panned, fed=True),
     State("4 clean past, flow", 4, 0, fed=True),
+    State("6 past, flow", 6, 0),
+    State("6 past, flow, not routed", 6, 0, routed=False),
     State("3 past, 1 ahead, flow", 3, 1),
     State("2 past, 2 ahead, unaligned", 2, 2, Still),
     State("2 past, 2 ahead, global", 2, 2, Panned),
     State("2 past, 2 ahead, flow", 2, 2),
+    State("3 past, 3 ahead, flow", 3, 3),
 )
-"""No state; windows of the past, as a live stream has them; output fed back; look-ahead, which files allow. The last is what files get."""
+"""No state; windows of the past; output fed back; what live streams get, by their network and by that of files; look-ahead, which files allow.
+The last is what they get."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,8 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
         spent += time.perf_counter() - started
         y, uv = split(frame)
         seen = y, uv
-        clean = restored(Ready(frame, t, seen, seen, pad(y, uv, planes), network(pattern, last - first - 1, not state.after)), runtime)
+        chosen = network(pattern, last - first - 1, live=state.routed and not state.after)
+        clean = restored(Ready(frame, t, seen, seen, pad(y, uv, planes), chosen), runtime)
         out.append(np.asarray(clean.planes[0]))
         if state.fed:
             kept[t] = state.motion(out[t])

@@ -199,6 +199,21 @@ def test_state_is_worth_what_its_neighbours_show(clip: Clip) -> None:
     assert temporal.table(found).count("\n") == len(temporal.STATES)
 
 
+def test_what_is_not_routed_goes_to_the_network_of_files() -> None:
+    asked: list[str] = []
+
+    class Asked(Rough):
+        def derain(self, pattern: str, *planes: object) -> Clean:
+            asked.append(pattern)
+            return super().derain(pattern, *planes)
+
+    clip = Clip("grey", np.full((3, 32, 64), 90, np.uint8), np.full((3, 2, 16, 32), 128, np.uint8))
+    for state in temporal.STATES:
+        if state.before == 6:
+            temporal.derained(clip, state, Asked(), "heavy")
+    assert asked == ["still", "past", "past", "still", "heavy", "heavy"]
+
+
 def test_temporal_as_a_command(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("derain_video.export.runtime.load", lambda *_, **__: contextlib.nullcontext(Rough()))
     assert cli.main(["temporal", str(folder), "--frames", "3", "--kinds", "clean"]) == 2
