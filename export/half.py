@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-HEAVY = {"Conv", "MatMul", "Gemm"}
+HEAVY = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
 LIGHT = {"Relu", "Gelu", "Add", "Concat", "Slice", "Split", "Reshape", "Transpose", "DepthToSpace", "SpaceToDepth", "AveragePool"}
 """What may stand between heavy nodes in fp16; everything else casts to fp32 and back."""
 

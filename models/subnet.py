@@ -98,7 +98,7 @@ class DerainNet(nn.Module):
 
     def _start_from_median(self) -> None:
         """The first output pulls towards the middle of the neighbours, under a mask that is mostly shut."""
-        for layer in (self.stem, self.to_quarter.conv, self.to_eighth.conv, self.from_eighth.conv, self.from_quarter.conv):
+        for layer in (self.stem, self.to_quarter.conv, self.to_eighth.conv):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
         nn.init.normal_(self.head.weight, std=3e-2)
         bias = torch.zeros(self.head.out_channels)
