@@ -30,7 +30,10 @@ SMALLEST = 12
 """Shortest side of a thumbnail, in pixels, on which flow is estimated."""
 
 GAIN = 0.85
-"""Flow is believed where it brings the local mean of the error below this share of the error without motion, and matches more pixels better."""
+"""Flow is believed where it brings the local mean of the error below this share of what was believed before, and matches more pixels better."""
+
+REGION = 61
+"""Side of the window, in thumbnail pixels, over whose mean a region moves as one: rain misleads that less."""
 
 NEAR, WIDE = 31, 21
 """Sides of the windows of that mean and that count, in thumbnail pixels. A streak weighs in the count no more than what is dim."""
@@ -151,12 +154,14 @@ def _estimator() -> cv2.DISOpticalFlow:
 
 
 def _believed(a: Plane, b: Plane, flow: Flow) -> Flow | None:
-    """Flow from a to b, zero where it explains no more than stillness does; None if it is zero all over."""
-    believed = _better(cv2.absdiff(a, _moved(b, flow)), cv2.absdiff(a, b))
-    if not believed.any():
-        return None
-    smooth: Flow = flow * cv2.blur(believed.astype(np.float32), (5, 5))[..., None]
-    return smooth
+    """Flow from a to b where it explains more than its region's does, that where it explains more than stillness; None if all is still."""
+    believed, error = np.zeros_like(flow), cv2.absdiff(a, b)
+    for candidate in (cv2.blur(flow, (REGION, REGION)), flow):
+        moved = cv2.absdiff(a, _moved(b, candidate))
+        better = _better(moved, error)
+        believed += (candidate - believed) * cv2.blur(better.astype(np.float32), (5, 5))[..., None]
+        error = np.where(better, moved, error)
+    return believed if believed.any() else None
 
 
 def _inverse(flow: Flow) -> Flow:
@@ -165,11 +170,11 @@ def _inverse(flow: Flow) -> Flow:
     return back
 
 
-def _better(moved: Plane, still: Plane) -> Plane:
-    """Where the errors of flow are smaller than those without motion, rain apart; (H, W) uint8 each."""
-    mean_moved, mean_still = (cv2.blur(error.astype(np.float32), (NEAR, NEAR)) for error in (moved, still))
-    gained, lost = (cv2.blur(cv2.compare(moved, still, way), (WIDE, WIDE)) for way in (cv2.CMP_LT, cv2.CMP_GT))
-    better: Plane = (mean_moved < GAIN * mean_still) & (cv2.subtract(gained, lost) > 255 * LEAD)
+def _better(moved: Plane, before: Plane) -> Plane:
+    """Where the errors of flow are smaller than those of what was believed before, rain apart; (H, W) uint8 each."""
+    mean_moved, mean_before = (cv2.blur(error.astype(np.float32), (NEAR, NEAR)) for error in (moved, before))
+    gained, lost = (cv2.blur(cv2.compare(moved, before, way), (WIDE, WIDE)) for way in (cv2.CMP_LT, cv2.CMP_GT))
+    better: Plane = (mean_moved < GAIN * mean_before) & (cv2.subtract(gained, lost) > 255 * LEAD)
     return better
 
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import nn
 
-from derain_video.export import cli, manifest, parity, runtime, to_onnx
+from derain_video.export import cli, edge, manifest, parity, runtime, to_onnx
 from derain_video.export.errors import ExportError, GraphError, OptionError, ParityError, RuntimeMissing
 from derain_video.export.graph import PERCEPTION, Graph
 from derain_video.export.half import packed, types
@@ -27,7 +27,7 @@ from derain_video.export.probe import drawn, footage
 from derain_video.export.runtime import Runtime, gpu, threads
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import FAST, NETWORKS, PAST, QUALITY, RAINY, STILL, NetSpec
+from derain_video.models.spec import DRY, FAST, NETWORKS, PAST, QUALITY, RAINY, STILL, NetSpec
 from derain_video.models.subnet import DerainNet
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
@@ -353,6 +353,10 @@ def test_the_edge_folder_runs_alone(weights: Path, clip: Path, tmp_path: Path) -
         assert done.returncode == 0, done.stderr
         with av.open(str(clean)) as box:
             assert sum(1 for _ in box.decode(video=0)) == 8
+
+
+def test_the_edge_runner_takes_for_dry_what_the_program_does() -> None:
+    assert f"if scores[0] > {DRY} else" in edge.RUNNER.read_text()
 
 
 def test_the_networks_that_ship_have_an_int8_form(tmp_path: Path) -> None:
