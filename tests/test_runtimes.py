@@ -276,8 +276,8 @@ def test_low_precisions_are_in_the_graph_itself(graphs: Path) -> None:
     assert types((graphs / "fast_light_u8_fp16.onnx").read_bytes())["float16"] > 20
     kinds = {node.op_type for node in onnx.load(graphs / "fast_light_u8_int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
-    sizes = [(graphs / f"fast_light_u8{end}.onnx").stat().st_size for end in ("", "_fp16", "_int8")]
-    assert sizes == sorted(sizes, reverse=True)
+    whole, *low = ((graphs / f"fast_light_u8{end}.onnx").stat().st_size for end in ("", "_fp16", "_int8"))
+    assert max(low) < 0.6 * whole
 
 
 def test_a_graph_that_differs_from_its_hash_is_refused(graphs: Path, tmp_path: Path) -> None:
