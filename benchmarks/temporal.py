@@ -75,19 +75,18 @@ STATES = (
     State("4 past, unaligned", 4, 0, Still),
     State("4 past, global", 4, 0, Panned),
     State("4 past, flow", 4, 0),
+    State("4 past, flow, not routed", 4, 0, routed=False),
     State("4 clean past, unaligned", 4, 0, Still, fed=True),
     State("4 clean past, global", 4, 0, Panned, fed=True),
     State("4 clean past, flow", 4, 0, fed=True),
-    State("6 past, flow", 6, 0),
-    State("6 past, flow, not routed", 6, 0, routed=False),
     State("3 past, 1 ahead, flow", 3, 1),
     State("2 past, 2 ahead, unaligned", 2, 2, Still),
     State("2 past, 2 ahead, global", 2, 2, Panned),
     State("2 past, 2 ahead, flow", 2, 2),
     State("3 past, 3 ahead, flow", 3, 3),
 )
-"""No state; windows of the past; output fed back; what live streams get, by their network and by that of files; look-ahead, which files allow.
-The last is what they get."""
+"""No state; windows of the past, as a live stream has them, by its network and by that of files; output fed back; look-ahead, which files allow.
+The last is what files get."""
 
 
 @dataclass(frozen=True)

@@ -100,17 +100,18 @@ class Seen:
 def near(window: Sequence[Seen], centre: int) -> Plane:
     """Aligned state of `window[centre]`: (4, H, W) in its dtype, sorted at each pixel from dark to bright.
 
-    window: consecutive frames of one shot with the same size; at most AROUND of them beside the centre. Of more than NEIGHBOURS
-    the darkest and the brightest are left out at each pixel. The frame itself stands in for every neighbour that the window lacks.
+    window: consecutive frames of one shot with the same size; at most AROUND of them beside the centre. If those are as many before
+    it as after it, all are used, and the darkest and the brightest are left out at each pixel; else those that are no further than NEIGHBOURS
+    allow: far ones come with more error. The frame itself stands in for every neighbour that the window lacks.
     """
     if len(window) > AROUND + 1:
         raise ValueError(f"a window of {len(window)} frames: at most {AROUND + 1} are used")
-    frame = window[centre]
-    before = _chain(frame, window[:centre][::-1], later=False)
-    after = _chain(frame, window[centre + 1 :], later=True)
-    planes = before + after
-    wanted = NEIGHBOURS if len(planes) <= NEIGHBOURS else AROUND
-    return _sorted(planes + [frame.luma] * (wanted - len(planes)))
+    frame, before, after = window[centre], window[:centre][::-1], window[centre + 1 :]
+    if len(before) == len(after) == AROUND // 2:
+        return _sorted(_chain(frame, before, later=False) + _chain(frame, after, later=True))
+    reach = NEIGHBOURS // 2 if before and after else NEIGHBOURS
+    planes = _chain(frame, before[:reach], later=False) + _chain(frame, after[:reach], later=True)
+    return _sorted(planes + [frame.luma] * (NEIGHBOURS - len(planes)))
 
 
 def _chain(frame: Seen, others: Sequence[Seen], later: bool) -> list[Plane]:

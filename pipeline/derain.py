@@ -21,7 +21,7 @@ from .reduced import Clean, Planes, enlarged, fold, reduced, reduced_chroma
 from .report import Report
 
 BEFORE, AFTER = AROUND // 2, AROUND // 2
-"""Frames of the window for files. Live: all before and none after, so that nothing waits."""
+"""Frames of the window for files. Live: 4 before and none after, so that nothing waits."""
 
 LARGE = 900
 """Lines, or columns if those are fewer, from which a frame without neighbours is derained again at half its size: there the widest rain

@@ -50,9 +50,20 @@ def test_ten_bits_keep_their_depth() -> None:
 def test_every_order_of_neighbours_is_sorted_and_the_middle_kept(count: int) -> None:
     orders = np.array(list(permutations(range(count))), np.uint8).T  # a pixel for each order
     frames = [np.ascontiguousarray(plane[:, None]) for plane in orders]
-    state = near([*map(Seen, frames[:2]), Seen(frames[0]), *map(Seen, frames[2:])], 2)
+    half = count // 2
+    state = near([*map(Seen, frames[:half]), Seen(frames[0]), *map(Seen, frames[half:])], half)
     least = (count - NEIGHBOURS) // 2
     assert all((plane == least + k).all() for k, plane in enumerate(state))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "used"),
+    [(3, 3, [20, 30, 50, 60]), (3, 2, [20, 30, 50, 60]), (1, 3, [30, 40, 50, 60]), (0, 3, [40, 50, 60, 70]), (6, 0, [0, 10, 20, 30])],
+)
+def test_far_neighbours_are_used_where_both_sides_have_them(before: int, after: int, used: list[int]) -> None:
+    window = [Seen(np.full((32, 32), 40 + 10 * step, np.uint8)) for step in range(-min(before, 4), after + 1)]
+    window = [Seen(np.full((32, 32), 200, np.uint8))] * (before - 4) + window
+    assert near(window, before)[:, 5, 5].tolist() == used
 
 
 def test_too_long_a_window_is_refused() -> None:

@@ -30,7 +30,7 @@ def test_windows_hold_neighbours_of_one_shot(before, after, cuts):
 def test_state_is_what_the_window_holds(runtime):
     list(derain(frames(7), runtime, Report()))
     assert [state[0, :, 0, 0].tolist() for state in runtime.states] == [
-        [40, 41, 42, 43], [40, 42, 43, 44], [41, 42, 43, 44], [41, 42, 44, 45], [42, 43, 44, 45], [42, 43, 44, 46], [43, 44, 45, 46]
+        [40, 41, 42, 43], [40, 41, 42, 43], [40, 41, 43, 44], [41, 42, 44, 45], [42, 43, 45, 46], [43, 44, 45, 46], [43, 44, 45, 46]
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ...export.runtime.base import Runtime
-from ...models.spec import AROUND
+from ...models.spec import NEIGHBOURS
 from ..codec import Settings
 from ..decode import LIMIT
 from ..derain import Held, clean, held
@@ -163,7 +163,7 @@ class Stream:
         if self.plan.level == "pass":
             return frame
         now = held(frame)
-        self._window = [] if frame.cut else self._window[-AROUND:]
+        self._window = [] if frame.cut else self._window[-NEIGHBOURS:]
         self._window.append(Held(frame, 2 * now.by) if self.plan.level == "half" else now)
         if frame.pattern == "clear":
             return frame
