@@ -45,8 +45,8 @@ BAND = 128
 """Rows, about, that are carried over, or sorted, at once: few enough that what they come from stays in the cache."""
 
 SORTERS = {
-    4: ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)),
-    6: ((0, 5), (1, 3), (2, 4), (1, 2), (3, 4), (0, 3), (2, 5), (0, 1), (2, 3), (4, 5), (1, 2), (3, 4)),
+    NEIGHBOURS: ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)),
+    AROUND: ((0, 5), (1, 3), (2, 4), (1, 2), (3, 4), (0, 3), (2, 5), (0, 1), (2, 3), (4, 5), (1, 2), (3, 4)),
 }
 """Sorting networks (Knuth, The Art of Computer Programming 3, 5.3.4): pairs of places that are put in order, by how many planes they sort."""
 
@@ -198,7 +198,7 @@ def _carried(luma: Plane, flow: Flow, scale: int) -> Plane:
     places = _places(flow, scale)
     moving = np.atleast_1d(flow.reshape(len(flow), -1).any(axis=1)).tolist()
     out = np.empty_like(luma)
-    step = BAND // scale * scale
+    step = max(1, BAND // scale) * scale
     for top in range(0, height, step):
         rows = slice(top // scale, (top + step) // scale + 2)
         band = out[top : top + step]
