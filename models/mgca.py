@@ -45,16 +45,16 @@ class MaskGuidedCrossAttention(nn.Module):
         """(N, C, H, W) to (windows, w*w, C), windows filled up with zeros: more than enough, then cut, as TensorRT takes constant pads best."""
         side, channels = self.window, x.shape[1]
         rows, columns = self._count(x.shape[-2]), self._count(x.shape[-1])
-        x = functional.pad(x, (0, side - 1, 0, side - 1))[..., : rows * side, : columns * side]
-        x = x.reshape(-1, channels, rows, side, columns, side)
-        return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, side * side, channels)
+        x = functional.pad(x, (0, side - 1, 0, side - 1))[..., : rows * side, : columns * side].permute(0, 2, 3, 1)
+        x = x.reshape(-1, rows, side, columns, side, channels)  # channels last: runtimes have them so, and move them together
+        return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, side * side, channels)
 
     def _frame(self, x: Tensor, height: int, width: int) -> Tensor:
         """(windows, w*w, C) back to (N, C, H, W)."""
         side = self.window
         rows, columns = self._count(height), self._count(width)
-        x = x.reshape(-1, rows, columns, side, side, self.width)
-        return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.width, rows * side, columns * side)[..., :height, :width]
+        x = x.reshape(-1, rows, columns, side, side, self.width).permute(0, 1, 3, 2, 4, 5)
+        return x.reshape(-1, rows * side, columns * side, self.width).permute(0, 3, 1, 2)[..., :height, :width]
 
     def _count(self, length: int) -> int:
         """Windows that cover `length` positions."""

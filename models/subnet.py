@@ -41,12 +41,16 @@ class Derained:
 class DerainNet(nn.Module):
     """One sub-network of the size that `spec` gives."""
 
+    gains: Tensor
+
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         self.spec = spec
         half, quarter, eighth = spec.widths
         top, middle, bottom = spec.depths
-        self.stem = nn.Conv2d(PIXELS * (1 + NEIGHBOURS) + 2, half, 3, padding=1)
+        gains = torch.tensor([1.0] * (PIXELS + 2) + [4.0] * PIXELS * NEIGHBOURS)
+        self.register_buffer("gains", gains[:, None, None], persistent=False)
+        self.stem = nn.Conv2d(len(gains), half, 3, padding=1)
         self.down_half = refines(half, top)
         self.to_quarter = Down(half, quarter)
         self.down_quarter = refines(quarter, middle)
@@ -67,7 +71,8 @@ class DerainNet(nn.Module):
     def forward(self, y: Tensor, uv: Tensor, near: Tensor) -> Derained:
         """y: (N, 1, H, W) luma; uv: (N, 2, H/2, W/2) chroma; near: (N, 4, H, W) aligned neighbours minus y. All float, 0..1 for peak."""
         near = functional.pixel_unshuffle(near, 2)  # (N, 16, H/2, W/2), four sub-pixels of each neighbour
-        half = self.down_half(self.stem(torch.cat([functional.pixel_unshuffle(y, 2) - 0.5, uv - 0.5, 4 * near], 1)))
+        seen = torch.cat([functional.pixel_unshuffle(y, 2) - 0.5, uv - 0.5, near], 1)
+        half = self.down_half(self.stem(seen * self.gains))  # runtimes fold the gains into the convolution
         quarter = self.down_quarter(self.to_quarter(half))
         coarse = self.quarter_mask(quarter)  # (N, 1, H/4, W/4)
         eighth = self.before(self.to_eighth(quarter))
