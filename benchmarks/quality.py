@@ -21,7 +21,7 @@ CAMERAS = ("static", "moving", "still")
 class Row:
     """What one method made of one clip under one kind of weather; means over its frames.
 
-    psnr in dB; ssim -1..1; temporal: error of the change from frame to frame in code values, None for a still; detail: share of the
+    psnr, of luma, and chroma, of both chroma planes: in dB; ssim -1..1; temporal: error of the change from frame to frame in code values, None for a still; detail: share of the
     truth's fine detail kept; changed: share of luma pixels that differ from the input; harm: PSNR to the input in dB.
     """
 
@@ -30,6 +30,7 @@ class Row:
     camera: str
     method: str
     psnr: float
+    chroma: float
     ssim: float
     temporal: float | None
     detail: float
@@ -55,6 +56,7 @@ def _row(kind: str, method: str, result: Result, seen: Clip, truth: Clip) -> Row
         camera=truth.camera,
         method=method,
         psnr=_mean(metrics.psnr(o, g) for o, g in zip(out.y, truth.y, strict=True)),
+        chroma=_mean(metrics.psnr(o, g) for o, g in zip(out.uv, truth.uv, strict=True)),
         ssim=_mean(metrics.ssim(o, g) for o, g in zip(out.y, truth.y, strict=True)),
         temporal=_mean(steps) if steps else None,
         detail=_mean(metrics.detail_kept(o, g) for o, g in zip(out.y, truth.y, strict=True)),
@@ -66,7 +68,7 @@ def _row(kind: str, method: str, result: Result, seen: Clip, truth: Clip) -> Row
 
 @dataclass(frozen=True)
 class Summary:
-    """Means of one method over the clips of one kind; gain in dB over the input, with the clip that gained least."""
+    """Means of one method over the clips of one kind; gain in dB over the input, with the clip that gained least, and that of chroma."""
 
     kind: str
     method: str
@@ -75,6 +77,7 @@ class Summary:
     gain: float
     worst_gain: float
     worst_clip: str
+    chroma_gain: float
     ssim: float
     temporal: float | None
     detail: float
@@ -87,10 +90,10 @@ class Summary:
 
 def summary(kind: str, method: str, found: Sequence[Row]) -> Summary:
     """One kind's summary from the rows of all methods. Means are over clips (over stills, if there is nothing else); worst over all."""
-    before = {row.clip: row.psnr for row in found if (row.kind, row.method) == (kind, "input")}
+    before = {row.clip: row for row in found if (row.kind, row.method) == (kind, "input")}
     every = [row for row in found if (row.kind, row.method) == (kind, method)]
     mine = [row for row in every if row.camera != "still"] or every
-    gains = {row.clip: row.psnr - before[row.clip] for row in every}
+    gains = {row.clip: row.psnr - before[row.clip].psnr for row in every}
     worst = min(gains, key=lambda clip: gains[clip])
     counts = sum((Counter(row.patterns) for row in mine), Counter[str]())
     fields = ("psnr", "ssim", "detail", "changed", "harm")
@@ -101,6 +104,7 @@ def summary(kind: str, method: str, found: Sequence[Row]) -> Summary:
         gain=_mean(gains[row.clip] for row in mine),
         worst_gain=gains[worst],
         worst_clip=worst,
+        chroma_gain=_mean(row.chroma - before[row.clip].chroma for row in mine),
         temporal=_mean_of_known(row.temporal for row in mine),
         worst_harm=min(row.harm for row in every),
         gain_by_camera={camera: _mean(gains[row.clip] for row in every if row.camera == camera) for camera in _cameras(every)},
@@ -139,7 +143,7 @@ def overall(method: str, parts: Sequence[Summary]) -> Summary:
         worst_harm=min(part.worst_harm for part in mine),
         gain_by_camera={c: _mean(part.gain_by_camera[c] for part in mine) for c in cameras},
         patterns={name: _mean(part.patterns.get(name, 0.0) for part in mine) for name in names},
-        **{field: _mean(getattr(part, field) for part in mine) for field in ("psnr", "gain", "ssim", "detail", "changed", "harm")},
+        **{field: _mean(getattr(part, field) for part in mine) for field in ("psnr", "gain", "chroma_gain", "ssim", "detail", "changed", "harm")},
     )
 
 
@@ -151,7 +155,7 @@ def summaries(found: Sequence[Row], kinds: Sequence[Kind]) -> list[Summary]:
     return wet + ([overall(method, wet) for method in methods] if wet else []) + dry
 
 
-WET = f"{'rain':<12}{'method':<9}{'PSNR-Y':>7}{'gain':>7}{'worst':>7}{'SSIM-Y':>8}{'temp.':>7}{'detail':>8}  by camera, patterns"
+WET = f"{'rain':<12}{'method':<9}{'PSNR-Y':>7}{'gain':>7}{'worst':>7}{'chroma':>8}{'SSIM-Y':>8}{'temp.':>7}{'detail':>8}  by camera, patterns"
 DRY = f"{'dry':<12}{'method':<9}{'to input':>9}{'worst':>7}{'changed':>9}  patterns"
 
 
@@ -167,7 +171,7 @@ def table(parts: Sequence[Summary], kinds: Sequence[Kind]) -> str:
 def _wet_line(part: Summary) -> str:
     temporal = "-" if part.temporal is None else f"{part.temporal:.2f}"
     cameras = " ".join(f"{name} {gain:+.2f}" for name, gain in part.gain_by_camera.items())
-    figures = f"{part.psnr:7.2f}{part.gain:+7.2f}{part.worst_gain:+7.2f}{part.ssim:8.4f}{temporal:>7}{part.detail:8.3f}"
+    figures = f"{part.psnr:7.2f}{part.gain:+7.2f}{part.worst_gain:+7.2f}{part.chroma_gain:+8.2f}{part.ssim:8.4f}{temporal:>7}{part.detail:8.3f}"
     return f"{part.kind:<12}{part.method:<9}{figures}  {cameras}  {_shares(part.patterns)}".rstrip()
 
 
