@@ -21,8 +21,9 @@ CAMERAS = ("static", "moving", "still")
 class Row:
     """What one method made of one clip under one kind of weather; means over its frames.
 
-    psnr, of luma, and chroma, of both chroma planes: in dB; ssim -1..1; temporal: error of the change from frame to frame in code values, None for a still; detail: share of the
-    truth's fine detail kept; changed: share of luma pixels that differ from the input; harm: PSNR to the input in dB.
+    psnr, of luma, and chroma, of both its planes: in dB; ssim -1..1; temporal: error of the change from frame to frame in code
+    values, None for a still; detail: share of the truth's fine detail kept; changed: share of luma pixels that differ from the input;
+    harm: PSNR to the input in dB.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""DerainNet, the sub-network of one rain pattern: planes of a rainy frame and its aligned neighbours in, clean planes and mask out.
+"""DerainNet, the sub-network of one rain pattern: planes of a rainy frame and its aligned neighbours in, clean luma and mask out.
 
 A U-Net at half, quarter and eighth resolution that predicts rain masks at every scale and guides its cross-attention (mgca.py)
 by them. What it adds to a pixel is mask * (a weighted pull towards the sorted neighbours + a residual): the neighbours' texture
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .blocks import Down, Up, refines
+from .colour import recoloured
 from .mgca import MaskGuidedCrossAttention
 from .spec import NEIGHBOURS, NetSpec
 
@@ -28,13 +29,13 @@ FLOOR = 0.05
 class Derained:
     """What a sub-network finds: all float, luma 0..1 for black to peak.
 
-    y: (N, 1, H, W) luma to add; uv: (N, 2, H/2, W/2) chroma to add, both already masked.
-    mask: (N, 1, H, W) in 0..1; logits: masks before the sigmoid at full, quarter and eighth resolution.
+    y: (N, 1, H, W) luma to add, already masked. mask: (N, 1, H, W) in 0..1. half: (N, 2, H/2, W/2), both of them in the mean of 2 x 2 pixels.
+    logits: masks before the sigmoid at full, quarter and eighth resolution.
     """
 
     y: Tensor
-    uv: Tensor
     mask: Tensor
+    half: Tensor
     logits: tuple[Tensor, Tensor, Tensor]
 
 
@@ -64,7 +65,7 @@ class DerainNet(nn.Module):
         self.up_quarter = refines(quarter, middle)
         self.from_quarter = Up(quarter, half)
         self.up_half = refines(half, top + 1)
-        self.head = nn.Conv2d(half, PIXELS * (NEIGHBOURS + 2) + 2, 1)
+        self.head = nn.Conv2d(half, PIXELS * (NEIGHBOURS + 2), 1)
         self.relu = nn.ReLU()
         self._start_from_median()
 
@@ -88,16 +89,17 @@ class DerainNet(nn.Module):
         return self.attention(eighth, mask if self.spec.attention == "masked" else torch.full_like(mask, 0.5))  # type: ignore[no-any-return]
 
     def _combine(self, head: Tensor, near: Tensor, masks: tuple[Tensor, Tensor]) -> Derained:
-        pull, residual, logit, uv = torch.split(head, [PIXELS * NEIGHBOURS, PIXELS, PIXELS, 2], 1)
+        pull, residual, logit = torch.split(head, [PIXELS * NEIGHBOURS, PIXELS, PIXELS], 1)
         mask = ((torch.sigmoid(logit) - FLOOR) / (1 - FLOOR)).clamp(0, 1)  # (N, 4, H/2, W/2)
         change = residual
         for k in range(NEIGHBOURS):
             part = slice(PIXELS * k, PIXELS * (k + 1))
             change = change + pull[:, part] * near[:, part]
+        change = mask * change
         return Derained(
-            functional.pixel_shuffle(mask * change, 2),
-            mask.mean(1, keepdim=True) * uv,
+            functional.pixel_shuffle(change, 2),
             functional.pixel_shuffle(mask, 2),
+            torch.cat([change.mean(1, keepdim=True), mask.mean(1, keepdim=True)], 1),
             (functional.pixel_shuffle(logit, 2), *masks),
         )
 
@@ -123,12 +125,12 @@ class Mirrored(nn.Module):
         """As of DerainNet."""
         one = self.net(y, uv, near)
         other = self.net(y.flip(-1), uv.flip(-1), near.flip(-1))
-        y, uv, mask = ((a + b.flip(-1)) / 2 for a, b in ((one.y, other.y), (one.uv, other.uv), (one.mask, other.mask)))
-        return Derained(y, uv, mask, one.logits)
+        y, mask, half = ((a + b.flip(-1)) / 2 for a, b in ((one.y, other.y), (one.mask, other.mask), (one.half, other.half)))
+        return Derained(y, mask, half, one.logits)
 
 
 class PlaneNet(nn.Module):
-    """DerainNet on integer planes, the graph that is exported: scaling and rounding inside, the last sum of whole numbers in float32."""
+    """DerainNet on integer planes, the graph that is exported: scaling, colour and rounding inside, the last sum of whole numbers in float32."""
 
     def __init__(self, net: DerainNet | Mirrored) -> None:
         super().__init__()
@@ -143,7 +145,9 @@ class PlaneNet(nn.Module):
         luma, chroma, others = (plane.float() for plane in (y, uv, near))
         scale = 1 / peak
         found = self.net(luma * scale, chroma * scale, (others - luma) * scale)
-        clean = (_add(luma, found.y, peak).to(y.dtype), _add(chroma, found.uv, peak).to(uv.dtype))
+        change, mask = torch.split(found.half, 1, 1)
+        colour = recoloured(functional.avg_pool2d(luma * scale, 2), change, mask, (chroma - (peak + 1) / 2) * scale)
+        clean = (_add(luma, found.y, peak).to(y.dtype), _add(chroma, colour, peak).to(uv.dtype))
         return *clean, (found.mask * 255).ceil().to(torch.uint8)
 
 

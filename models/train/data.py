@@ -44,26 +44,24 @@ SEEN = 3 / 255
 class Sample:
     """A rendered frame with its aligned state and its truth; uint8 planes of SIDE x SIDE.
 
-    y, clean_y, mask: (1, H, W); uv, clean_uv: (2, H/2, W/2); near: (4, H, W); pattern: index into PATTERNS.
+    y, clean_y, mask: (1, H, W); uv: (2, H/2, W/2); near: (4, H, W); pattern: index into PATTERNS.
     """
 
     y: Tensor
     uv: Tensor
     near: Tensor
     clean_y: Tensor
-    clean_uv: Tensor
     mask: Tensor
     pattern: int
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A rendered clip: rainy and clean planes, float32 0..1 (T, H, W) and (T, 2, H/2, W/2); its weather, None when dry."""
+    """A rendered clip: luma (T, H, W) and chroma (T, 2, H/2, W/2), float32 0..1; its weather, None when dry."""
 
     rainy_y: Tensor
     rainy_uv: Tensor
     clean_y: Tensor
-    clean_uv: Tensor
     mask: Tensor
     weather: Weather | None
 
@@ -78,7 +76,7 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
     y = expose(g, y)
     if pattern == "clear":
         y, _ = shoot(g, y, y)
-        return Clip(y, uv, y, uv, torch.zeros_like(y), None)
+        return Clip(y, uv, y, torch.zeros_like(y), None)
     now = weather(g, storms, pattern, float(y.mean()))
     veil, mirror = haze(g, now, side, side), uniform(g, 0, 1) < 0.5
     if now.pattern != "downpour":  # a thin haze belongs to the scene: nobody could tell it from one that was always there
@@ -89,7 +87,7 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
     rainy_y, rainy_uv = (torch.stack(planes) for planes in zip(*fallen, strict=True))
     mask = ((rainy_y - y).abs() / SEEN).clamp(0, 1)
     y, rainy_y = shoot(g, y, rainy_y)
-    return Clip(rainy_y, rainy_uv, y, uv, mask, now)
+    return Clip(rainy_y, rainy_uv, y, mask, now)
 
 
 def sample(g: torch.Generator, clip: Clip, window: Window) -> Sample:
@@ -103,7 +101,6 @@ def sample(g: torch.Generator, clip: Clip, window: Window) -> Sample:
         torch.from_numpy(uv[centre].copy()),
         torch.from_numpy(state),
         torch.from_numpy(whole(clip.clean_y[centre]))[None],
-        torch.from_numpy(whole(clip.clean_uv[centre])),
         torch.from_numpy(whole(clip.mask[centre]))[None],
         PATTERNS.index(clip.weather.pattern if clip.weather else "clear"),
     )
@@ -147,14 +144,14 @@ class Pool:
     def __init__(self, feed: Feed[Sample], seed: int, size: int, device: torch.device | str) -> None:
         self.feed, self.size, self.device, self.made = feed, size, device, 0
         self.luma: list[Tensor] = []  # (7, H, W) each: y, near, clean y, mask
-        self.chroma: list[Tensor] = []  # (4, H/2, W/2) each: uv, clean uv
+        self.chroma: list[Tensor] = []  # (2, H/2, W/2) each: uv
         self.generator = torch.Generator().manual_seed(seed)
         while len(self.luma) < size // 4:
             self._take(feed.get())
 
     def _take(self, sample: Sample) -> None:
         luma = torch.cat([sample.y, sample.near, sample.clean_y, sample.mask]).to(self.device)
-        chroma = torch.cat([sample.uv, sample.clean_uv]).to(self.device)
+        chroma = sample.uv.to(self.device)
         if len(self.luma) < self.size:
             self.luma.append(luma)
             self.chroma.append(chroma)
@@ -164,17 +161,15 @@ class Pool:
         self.made += 1
 
     def batch(self, count: int, side: int) -> tuple[Tensor, ...]:
-        """`count` random crops: y, uv, near - y, clean y, clean uv and mask, float32 0..1 on the pool's device. At most an eighth are new."""
+        """`count` random crops: y, uv, near - y, clean y and mask, float32 0..1 on the pool's device. At most an eighth are new."""
         for _ in range(max(1, count // 8)):
             if self.feed.ready():
                 self._take(self.feed.get())
         picks = torch.randint(len(self.luma), (count,), generator=self.generator).tolist()
         corners = torch.randint((SIDE - side) // 2 + 1, (count, 2), generator=self.generator).tolist()
         luma = _crops([self.luma[pick] for pick in picks], corners, 2, side)
-        chroma = _crops([self.chroma[pick] for pick in picks], corners, 1, side // 2)
         y, near, clean_y, mask = torch.split(luma, [1, NEIGHBOURS, 1, 1], 1)
-        uv, clean_uv = torch.split(chroma, 2, 1)
-        return y, uv, near - y, clean_y, clean_uv, mask
+        return y, _crops([self.chroma[pick] for pick in picks], corners, 1, side // 2), near - y, clean_y, mask
 
 
 def _crops(planes: list[Tensor], corners: list[list[int]], unit: int, side: int) -> Tensor:

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ..losses import mask_loss, picture_loss
 from ..spec import PAST, RAINY, SPECS
 from ..store import halved, load, save, stamp
-from ..subnet import Derained, DerainNet
+from ..subnet import DerainNet
 from . import ranks
 from .data import Making, Pool, Sample, make, make_any, make_past
 from .feed import Feed, Rendered
@@ -105,7 +104,7 @@ class Training:
             self.net.load_state_dict(load(recipe.start)[0])
         self.mean = deepcopy(self.net).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98), fused=True)
-        self.luma, self.chroma = (picture_loss(recipe.loss, settled=bool(recipe.start)) for _ in range(2))
+        self.picture = picture_loss(recipe.loss, settled=bool(recipe.start))
         self.step, self.seconds = 0, 0.0
         if compiled:
             self.net.compile()  # in place, after it was copied: names stay, and the average is judged as it is
@@ -124,10 +123,10 @@ class Training:
         """One step on a batch of the pool; returns the loss. Ranks that took the same steps have the same weights."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate * min(1.0, (self.step + 1) / 300) * (1 - self.progress) ** 0.9
-        y, uv, near, clean_y, clean_uv, mask = planes
+        y, uv, near, clean_y, mask = planes
         with autocast(self.device):
             found = self.net(y, uv, near)
-        loss = self._loss(found, y, uv, clean_y, clean_uv, mask)
+        loss = self.picture(y + found.y.float() - clean_y, 1 + 4 * mask) + self.recipe.mask_weight * mask_loss(found.logits, mask)
         loss.backward()  # type: ignore[no-untyped-call]
         self._agree()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 0.3)
@@ -138,17 +137,9 @@ class Training:
         return float(loss.detach())
 
     def _agree(self) -> None:
-        """Averages the gradients and the running errors of all ranks."""
+        """Averages the gradients and the running error of all ranks."""
         ranks.average([weight.grad for weight in self.net.parameters() if weight.grad is not None])
-        for schedule in (self.luma, self.chroma):
-            schedule.resume(ranks.agreed(schedule.state()))
-
-    def _loss(self, found: Derained, y: Tensor, uv: Tensor, clean_y: Tensor, clean_uv: Tensor, mask: Tensor) -> Tensor:
-        weight = 1 + 4 * mask
-        luma = self.luma(y + found.y.float() - clean_y, weight)
-        light = functional.avg_pool2d(weight, 2).expand_as(uv)
-        chroma = self.chroma(uv + found.uv.float() - clean_uv, light)
-        return luma + 0.3 * chroma + self.recipe.mask_weight * mask_loss(found.logits, mask)
+        self.picture.resume(ranks.agreed(self.picture.state()))
 
     def _follow(self) -> None:
         """Moves the running average of the weights; faster at the start."""
@@ -160,7 +151,7 @@ class Training:
         """All that a resumed run needs."""
         return {
             "net": self.net.state_dict(), "mean": self.mean.state_dict(), "optimiser": self.optimiser.state_dict(),
-            "luma": self.luma.state(), "chroma": self.chroma.state(), "step": self.step, "seconds": self.seconds,
+            "picture": self.picture.state(), "step": self.step, "seconds": self.seconds,
         }  # fmt: skip
 
     def resume(self, path: Path) -> None:
@@ -169,8 +160,7 @@ class Training:
         self.net.load_state_dict(state["net"])
         self.mean.load_state_dict(state["mean"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.luma.resume(state["luma"])
-        self.chroma.resume(state["chroma"])
+        self.picture.resume(state["picture"])
         self.step, self.seconds = state["step"], state["seconds"]
 
 
@@ -238,7 +228,7 @@ def spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path,
                 line = {
                     "step": training.step, "minutes": round(training.seconds / 60, 2), "loss": round(loss, 5),
                     "megapixels_per_second": round(steps * recipe.batch * recipe.side**2 / elapsed / 1e6, 3),
-                    "waiting": round(waited / elapsed, 4), "rendered": pool.made, "exponent": round(training.luma.exponent, 3),
+                    "waiting": round(waited / elapsed, 4), "rendered": pool.made, "exponent": round(training.picture.exponent, 3),
                     **(judge.figures(training.mean) if judge else {}),
                 }  # fmt: skip
                 bar.write(json.dumps(line))
