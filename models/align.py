@@ -160,8 +160,9 @@ def _believed(a: Plane, b: Plane, flow: Flow) -> Flow | None:
     for candidate in (cv2.blur(flow, (REGION, REGION)), flow):
         moved = cv2.absdiff(a, _moved(b, candidate))
         better = _better(moved, error)
-        believed += (candidate - believed) * cv2.blur(better.astype(np.float32), (5, 5))[..., None]
-        error = np.where(better, moved, error)
+        share = cv2.blur(better.astype(np.float32), (5, 5))
+        believed = cv2.blendLinear(candidate, believed, share, 1 - share)
+        cv2.copyTo(moved, better, error)
     return believed if believed.any() else None
 
 
@@ -172,11 +173,11 @@ def _inverse(flow: Flow) -> Flow:
 
 
 def _better(moved: Plane, before: Plane) -> Plane:
-    """Where the errors of flow are smaller than those of what was believed before, rain apart; (H, W) uint8 each."""
+    """Where the errors of flow are smaller than those of what was believed before, rain apart; (H, W) uint8 each: 1 or 0."""
     mean_moved, mean_before = (cv2.blur(error.astype(np.float32), (NEAR, NEAR)) for error in (moved, before))
     gained, lost = (cv2.blur(cv2.compare(moved, before, way), (WIDE, WIDE)) for way in (cv2.CMP_LT, cv2.CMP_GT))
-    better: Plane = (mean_moved < GAIN * mean_before) & (cv2.subtract(gained, lost) > 255 * LEAD)
-    return better
+    better = (mean_moved < GAIN * mean_before) & (cv2.subtract(gained, lost) > 255 * LEAD)
+    return better.astype(np.uint8)
 
 
 def _compose(first: Flow | None, second: Flow | None) -> Flow | None:
