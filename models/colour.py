@@ -22,6 +22,9 @@ MOST = 0.9
 DOUBT = 0.3
 """How soon the colour of the surroundings stands in for what is left of a pixel's own."""
 
+TINY = 1e-6
+"""Added to what may be zero; sums of less are dropped on the way to ONNX."""
+
 
 def recoloured(y: Tensor, change: Tensor, mask: Tensor, colour: Tensor) -> Tensor:
     """What to add to chroma: exactly zero where the mask is.
@@ -33,7 +36,7 @@ def recoloured(y: Tensor, change: Tensor, mask: Tensor, colour: Tensor) -> Tenso
     trust = (1 - mask).square() + 1e-3
     around = _each(_share(colour * trust, trust, AROUND))
     full = light * around  # what goes if light takes the scene's place
-    gone = (mask * full * (around - colour)).sum(1, keepdim=True), (mask * full * full).sum(1, keepdim=True) + 1e-8
+    gone = (mask * full * (around - colour)).sum(1, keepdim=True), (mask * full * full).sum(1, keepdim=True) + TINY
     covered = (_each(_share(*gone, REGION)).clamp(0, 2) * light * (2 * mask).clamp(max=1)).clamp(max=MOST)
     left = 1 - covered
     own = left.square() / (left.square() + DOUBT * covered.square())

@@ -27,7 +27,7 @@ spend, save = loop.spend, loop.save
 def watched(training, *rest):
     begun = training.step
     spend(training, *rest)
-    torch.save({"begun": begun, "step": training.step, "luma": training.luma.state(), **training.net.state_dict()}, out / f"{ranks.rank()}.pt")
+    torch.save({"begun": begun, "step": training.step, "picture": training.picture.state(), **training.net.state_dict()}, out / f"{ranks.rank()}.pt")
 
 def counted(*given):
     with (out / "saved").open("a") as file:
