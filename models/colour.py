@@ -22,8 +22,8 @@ MOST = 0.9
 DOUBT = 0.3
 """How soon the colour of the surroundings stands in for what is left of a pixel's own."""
 
-TINY = 1e-6
-"""Added to what may be zero; sums of less are dropped on the way to ONNX."""
+TINY = 1e-9
+"""Stands for sums that are zero, where all is gray, as divisors."""
 
 
 def recoloured(y: Tensor, change: Tensor, mask: Tensor, colour: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def recoloured(y: Tensor, change: Tensor, mask: Tensor, colour: Tensor) -> Tenso
     trust = (1 - mask).square() + 1e-3
     around = _each(_share(colour * trust, trust, AROUND))
     full = light * around  # what goes if light takes the scene's place
-    gone = (mask * full * (around - colour)).sum(1, keepdim=True), (mask * full * full).sum(1, keepdim=True) + TINY
+    gone = (mask * full * (around - colour)).sum(1, keepdim=True), (mask * full * full).sum(1, keepdim=True)
     covered = (_each(_share(*gone, REGION)).clamp(0, 2) * light * (2 * mask).clamp(max=1)).clamp(max=MOST)
     left = 1 - covered
     own = left.square() / (left.square() + DOUBT * covered.square())
@@ -45,7 +45,7 @@ def recoloured(y: Tensor, change: Tensor, mask: Tensor, colour: Tensor) -> Tenso
 
 def _share(part: Tensor, whole: Tensor, side: int) -> Tensor:
     """Sum of `part` over that of `whole` in the `side` x `side` cells around each cell: (N, C, h, w) to (N, C, h/CELL, w/CELL)."""
-    return _sums(part, side) / _sums(whole, side)
+    return _sums(part, side) / _sums(whole, side).clamp(min=TINY)
 
 
 def _sums(planes: Tensor, side: int) -> Tensor:
