@@ -2,8 +2,8 @@
 
 A signature (a tiny luma thumbnail and the energy of fine detail) is compared with that of the frame perceived last. The
 answer changes only if another pattern wins by a margin for some time; at a cut it counts at once. While another pattern wins,
-while the scores change from look to look, and while fine detail changes, as in a fade, every frame is looked at: so the answer
-is that of looking at every frame throughout.
+while fine detail changes, as in a fade, and while the scores change from look to look and the pattern does not lead by far, every frame
+is looked at: so the answer is that of looking at every frame throughout.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Routing:
     oldest: age at which perception runs in any case.
     rest: age before which a thumbnail that differs is not looked at again after one that did. It doubles each time, up to half of
     `oldest`, while nothing else calls for a look: a camera that moves would else be looked through all the time.
-    shift: change of a score between two looks from which the next frame is looked at too.
+    shift: change of a score between two looks from which the next frame is looked at too, unless the pattern leads by `sure`: scores of
+    rain that comes and goes change all the time.
     margin, wait: by how much of the probability, and for how long, a new pattern must lead.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
     settle: in so many frames after a cut, above four times `cut`.
@@ -52,6 +53,7 @@ class Routing:
     oldest: float = 2.0
     rest: float = 0.1
     shift: float = 0.06
+    sure: float = 0.3
     margin: float = 0.1
     wait: float = 0.4
     cut: float = 10.0
@@ -151,7 +153,7 @@ class Router:
         y, uv = split(frame)
         scores = look(self.perceiver.perceive, y, uv, frame.layout.peak)
         self.perceived = seen, frame.seconds
-        self.shifting = not cut and any(abs(a - b) > self.limits.shift for a, b in zip(scores, self.scores, strict=False))
+        shifted = not cut and any(abs(a - b) > self.limits.shift for a, b in zip(scores, self.scores, strict=False))
         self.scores = scores
         best = routed(scores)
         if cut or not self.pattern:
@@ -163,6 +165,7 @@ class Router:
             self.rival, self.since = best, frame.seconds
         elif frame.seconds - self.since >= self.limits.wait:
             self._switch(best)
+        self.shifting = shifted and _certainty(scores, self.pattern) < self.limits.sure
 
     def _switch(self, pattern: str) -> None:
         self.report.switches += bool(self.pattern) and pattern != self.pattern
@@ -174,6 +177,15 @@ def _lead(scores: list[float], best: str, now: str) -> float:
     if PATTERNS[0] in (best, now):
         return 2 * abs(scores[0] - DRY)
     return scores[PATTERNS.index(best)] - scores[PATTERNS.index(now)]
+
+
+def _certainty(scores: list[float], pattern: str) -> float:
+    """By how much `pattern` leads over each of the others, at least; below 0 if one leads over it."""
+    dry = 2 * (scores[0] - DRY)
+    if pattern == PATTERNS[0]:
+        return dry
+    others = [score for name, score in zip(PATTERNS[1:], scores[1:], strict=True) if name != pattern]
+    return min(-dry, scores[PATTERNS.index(pattern)] - max(others))
 
 
 def route(frames: Iterator[Frame], perceiver: Perceiver, report: Report, pattern: str = "auto", limits: Routing | None = None) -> Iterator[Frame]:

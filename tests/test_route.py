@@ -89,24 +89,31 @@ def test_in_a_fade_decisions_are_those_of_looking_at_every_frame(begin):
     assert every.looks == 125 and ours.looks < 40
 
 
-class Drifting:
-    """Says heavy, less surely with each of the first four looks."""
+class Told:
+    """Says heavy as surely as it is told, look after look, and at last again and again."""
 
-    looks = 0
+    def __init__(self, *sure: float) -> None:
+        self.sure, self.looks = sure, 0
 
     def perceive(self, views):
+        sure = self.sure[min(self.looks, len(self.sure) - 1)]
         self.looks += 1
-        sure = 0.9 - 0.12 * min(3, self.looks - 1)
         return np.array([0.0, 1 - sure, sure, 0.0], np.float32)
 
 
-def test_while_scores_change_every_frame_is_looked_at():
-    seen = Drifting()
-    looks = []
-    for _ in route(frames(100), seen, Report()):
-        looks.append(seen.looks)
+def looks_of(seen: Told) -> list[int]:
+    """After each of 100 frames."""
+    return [seen.looks for _ in route(frames(100), seen, Report())]
+
+
+def test_while_close_scores_change_every_frame_is_looked_at():
+    looks = looks_of(Told(0.66, 0.58, 0.51))
     assert (looks[49], looks[50]) == (1, 2)  # the answer was two seconds old
-    assert looks[51:54] == [3, 4, 5] and looks[99] == 5  # until the scores rest
+    assert looks[51:54] == [3, 4, 4] and looks[99] == 4  # until the scores rest
+
+
+def test_scores_that_change_while_one_leads_by_far_are_left_alone():
+    assert looks_of(Told(0.99, 0.8, 0.95))[50:] == [2] * 50
 
 
 def test_a_camera_that_moves_on_and_on_is_looked_at_more_and_more_seldom():
