@@ -37,6 +37,16 @@ def test_the_change_is_enlarged_and_nothing_else() -> None:
     assert np.array_equal(out_uv, uv)
 
 
+@pytest.mark.parametrize("peak, dtype", [(255, np.uint8), (1023, np.uint16)])
+def test_changes_end_at_black_and_at_peak(peak: int, dtype: type) -> None:
+    y, uv = np.full((32, 32), 4, dtype), np.full((2, 16, 16), peak - 4, dtype)
+    small = np.full((16, 16), 100, dtype), np.full((2, 8, 8), 100, dtype)
+    clean = small[0] - 50, small[1] + 50, np.full((16, 16), 255, np.uint8)
+    out_y, out_uv, _ = enlarged((y, uv), small, clean, peak)
+    assert not out_y.any() and (out_uv == peak).all()
+    assert (out_y.dtype, out_uv.dtype) == (dtype, dtype)
+
+
 def test_a_large_still_is_derained_at_smaller_sizes_too(runtime, monkeypatch) -> None:
     monkeypatch.setattr("derain_video.pipeline.derain.LARGE", 30)
     layout = LAYOUTS["yuv420p"]
