@@ -178,7 +178,7 @@ def restored(ready: Ready, runtime: Runtime) -> Frame:
     assert ready.planes and ready.small and ready.padded
     clean = _asked(runtime, ready.network, ready.small, ready.padded, peak)
     if ready.network == STILL:
-        clean = _again(runtime, clean, peak)
+        clean = _again(runtime, clean, ready.small[1], peak)
     if ready.small[0].shape != ready.planes[0].shape:
         clean = enlarged(ready.planes, ready.small, clean, peak)
     return frame.replace(planes=merge(frame, ready.planes[1], *clean), mask=clean[2], picture=None)
@@ -190,14 +190,15 @@ def _asked(runtime: Runtime, network: str, planes: Planes, padded: tuple[Plane, 
     return crop(result.y, *y.shape)[0], crop(result.uv, *uv.shape[1:]), crop(result.mask, *y.shape)[0]
 
 
-def _again(runtime: Runtime, clean: Clean, peak: int) -> Clean:
-    """A frame without neighbours that is derained, again at half its size, and so on while that is large."""
+def _again(runtime: Runtime, clean: Clean, rainy: Plane, peak: int) -> Clean:
+    """A frame without neighbours that is derained, again at half its size, and so on while that is large. rainy: its chroma before, by
+    which the network finds what rain is left."""
     y, uv, mask = clean
     if min(y.shape) < LARGE:
         return clean
-    small = reduced(y, 2), reduced_chroma(y, uv, 2)
+    small = reduced(y, 2), reduced_chroma(y, rainy, 2)
     found = _asked(runtime, STILL, small, pad(*small, np.stack([small[0]] * NEIGHBOURS)), peak)
     if np.mean(found[2] > 127) < SURE:
         return clean
-    *planes, wide = enlarged((y, uv), small, _again(runtime, found, peak), peak)
+    *planes, wide = enlarged((y, uv), small, _again(runtime, found, small[1], peak), peak)
     return planes[0], planes[1], np.maximum(mask, wide)
