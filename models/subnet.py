@@ -49,7 +49,7 @@ class DerainNet(nn.Module):
         self.spec = spec
         half, quarter, eighth = spec.widths
         top, middle, bottom = spec.depths
-        gains = torch.tensor([1.0] * (PIXELS + 2) + [4.0] * PIXELS * NEIGHBOURS)
+        gains = torch.tensor([1.0] * (PIXELS + 2) + [4.0] * PIXELS * NEIGHBOURS)  # neighbours differ little from the frame
         self.register_buffer("gains", gains[:, None, None], persistent=False)
         self.stem = nn.Conv2d(len(gains), half, 3, padding=1)
         self.down_half = refines(half, top)

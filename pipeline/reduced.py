@@ -61,9 +61,9 @@ def _reduced(plane: Plane, height: int, width: int) -> Plane:
 def _added(plane: Plane, small: Plane, clean: Plane, mask: NDArray[np.uint8], peak: int) -> Plane:
     change = _enlarged(cv2.subtract(clean, small, dtype=cv2.CV_32F), plane)
     touched = cv2.resize(mask, plane.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    out, bytes_ = plane.copy(), plane.dtype == np.uint8
-    cv2.add(plane, change, out, touched, dtype=cv2.CV_8U if bytes_ else cv2.CV_16U)  # rounds, and ends at 0 and at what the type holds
-    return out if bytes_ else np.minimum(out, peak)
+    out, narrow = plane.copy(), plane.dtype == np.uint8
+    cv2.add(plane, change, out, touched, dtype=cv2.CV_8U if narrow else cv2.CV_16U)  # rounds, and ends at 0 and at what the type holds
+    return out if narrow else np.minimum(out, peak)
 
 
 def _enlarged(image: Plane, like: Plane) -> Plane:
