@@ -87,6 +87,14 @@ def test_the_programs_own_error_is_passed_on(tmp_path: Path) -> None:
         speed.process(str(tmp_path / "none.mp4"), str(tmp_path / "out.mp4"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+def test_memory_is_the_programs_alone(tmp_path: Path) -> None:
+    scene.write(tmp_path / "in.mp4", scene.scene((96, 64)), 4)
+    ballast = np.ones(800 << 20, np.uint8)
+    done = speed.process(str(tmp_path / "in.mp4"), str(tmp_path / "out.mp4"), "--pattern", "clear")
+    assert done.peak and 30 < done.peak < ballast.nbytes / 2**20
+
+
 def test_table_has_a_row_for_each_size() -> None:
     row = speed.Speed("360p", 10, "onnx", "fp32", "cpu", 300, 50, 45, 40.5, 0.93, 0.8, 20, 31, None)
     lines = speed.table([row, row]).splitlines()
