@@ -110,8 +110,10 @@ class Source:
         self._pictures = self._decode()
         first = next(self._pictures, None)
         if first is None:
+            within = f" within {span.duration:g} s" if span.duration else ""
             where = f" from {span.start:g} s on" if span.start else ""
-            raise OpenError(f"{path}: no frame can be decoded{where}; is the file whole?")
+            remedy = "give a longer --duration, or is the file not whole?" if within else "is the file whole?"
+            raise OpenError(f"{path}: no frame can be decoded{within}{where}; {remedy}")
         self._first, self.video = first, self._describe(first)
 
     def read(self) -> Iterator[Frame]:

@@ -236,6 +236,7 @@ BAD = {
     "unknown preset": (lambda clip: clip(), "out.mp4", {"settings": Settings(preset="warp")}, WriteError, "libx264"),
     "unknown pattern": (lambda clip: clip(), "out.mp4", {"pattern": "hail"}, OptionError, "hail"),
     "begins after the end": (lambda clip: clip(), "out.mp4", {"span": Span(99)}, OpenError, "from 99 s"),
+    "ends before the first picture": (lambda clip: clip(), "out.mp4", {"span": Span(0.01, 0.001)}, OpenError, "within 0.001 s .* longer --duration"),
     "too many pixels": (lambda clip: clip(), "out.mp4", {"limit": 1000}, OpenError, "--max-pixels"),
 }
 
