@@ -144,9 +144,10 @@ class PlaneNet(nn.Module):
         """
         luma, chroma, others = (plane.float() for plane in (y, uv, near))
         scale = 1 / peak
-        found = self.net(luma * scale, chroma * scale, (others - luma) * scale)
+        seen = luma * scale
+        found = self.net(seen, chroma * scale, (others - luma) * scale)
         change, mask = torch.split(found.half, 1, 1)
-        colour = recoloured(functional.avg_pool2d(luma * scale, 2), change, mask, (chroma - (peak + 1) / 2) * scale)
+        colour = recoloured(functional.avg_pool2d(seen, 2), change, mask, (chroma - (peak + 1) / 2) * scale)
         clean = (_add(luma, found.y, peak).to(y.dtype), _add(chroma, colour, peak).to(uv.dtype))
         return *clean, (found.mask * 255).ceil().to(torch.uint8)
 

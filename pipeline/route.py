@@ -172,20 +172,16 @@ class Router:
         self.pattern, self.rival = pattern, ""
 
 
-def _lead(scores: list[float], best: str, now: str) -> float:
-    """By how much of the probability `best` leads: from DRY on, and all rain as one, where one of the two is `clear`."""
-    if PATTERNS[0] in (best, now):
-        return 2 * abs(scores[0] - DRY)
-    return scores[PATTERNS.index(best)] - scores[PATTERNS.index(now)]
+def _lead(scores: list[float], one: str, other: str) -> float:
+    """By how much of the probability `one` leads over `other`, or below 0: from DRY on, and all rain as one, where one of them is `clear`."""
+    if PATTERNS[0] in (one, other):
+        return 2 * (scores[0] - DRY) * (1 if one == PATTERNS[0] else -1)
+    return scores[PATTERNS.index(one)] - scores[PATTERNS.index(other)]
 
 
 def _certainty(scores: list[float], pattern: str) -> float:
-    """By how much `pattern` leads over each of the others, at least; below 0 if one leads over it."""
-    dry = 2 * (scores[0] - DRY)
-    if pattern == PATTERNS[0]:
-        return dry
-    others = [score for name, score in zip(PATTERNS[1:], scores[1:], strict=True) if name != pattern]
-    return min(-dry, scores[PATTERNS.index(pattern)] - max(others))
+    """By how much `pattern` leads over each of the others, at least."""
+    return min(_lead(scores, pattern, other) for other in PATTERNS if other != pattern)
 
 
 def route(frames: Iterator[Frame], perceiver: Perceiver, report: Report, pattern: str = "auto", limits: Routing | None = None) -> Iterator[Frame]:

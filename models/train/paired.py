@@ -101,7 +101,7 @@ def sample(g: torch.Generator, spot: Spot, pattern: str) -> Sample:
     top, left = (int(torch.randint(max(1, side - SIDE + 1), (), generator=g)) for side in pictures[0][0].shape[:2])
     rainy = [planes(_cut(picture, top, left)) for picture, _ in pictures]
     (y, uv), centre = rainy[spot.index - first], spot.index - first
-    clean_y, _ = planes(_cut(pictures[centre][1], top, left))
+    clean_y = planes(_cut(pictures[centre][1], top, left))[0]
     state = near([Seen(shot) for shot, _ in rainy], centre)
     mask = (cv2.absdiff(y, clean_y) / SEEN).clip(0, 255).round().astype(np.uint8)
     luma, chroma, others, truth, rain = map(torch.from_numpy, (y[None], uv, state, clean_y[None], mask[None]))
