@@ -25,7 +25,7 @@ from ..pipeline import tiles
 from ..pipeline.derain import align, derain
 from ..pipeline.frame import Frame
 from ..pipeline.report import Report
-from ..pipeline.run import aligners
+from ..pipeline.run import aligners, side_by_side
 from .footage import Clip, FootageError
 from .methods import frames
 from .origin import cores
@@ -156,9 +156,9 @@ def stage(runtime: Runtime, clip: Clip, count: int) -> Iterator[object]:
     return derain(_routed(clip, count), runtime, Report())
 
 
-def alignment(clip: Clip, count: int) -> Iterator[object]:
+def alignment(runtime: Runtime, clip: Clip, count: int) -> Iterator[object]:
     """The part of the derain stage that the program runs beside the network, on as many frames at once."""
-    return align(_routed(clip, count), Report(), workers=aligners())
+    return align(_routed(clip, count), runtime, Report(), workers=aligners())
 
 
 def _routed(clip: Clip, count: int) -> Iterator[Frame]:
@@ -188,8 +188,9 @@ def measure(size: str, clip: Clip, video: Path, first: Path, count: int, runtime
 
     short, long = run(first, PATTERN), run(video, PATTERN)
     codec = steady(run(first, "clear"), run(video, "clear"), count)
-    alone, derained = pace(lambda: network(runtime, clip, count)), pace(lambda: stage(runtime, clip, count))
-    slowest = min(alone.fps, pace(lambda: alignment(clip, count)).fps)
+    with side_by_side():
+        alone, derained = pace(lambda: network(runtime, clip, count)), pace(lambda: stage(runtime, clip, count))
+        slowest = min(alone.fps, pace(lambda: alignment(runtime, clip, count)).fps)
     whole, _ = steady(short, long, count)
     return Speed(
         size=size,

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from ..export.runtime.base import Runtime
-from ..models.align import Flow, Seen, near
+from ..models.align import Flow, Look, Seen, near
 from ..models.planes import pad
 from ..pipeline.chroma import split
-from ..pipeline.derain import Ready, network, restored
+from ..pipeline.derain import BEYOND, Ready, network, restored, thumbnails
 from . import metrics
 from .footage import Clip
 from .kinds import Kind, render
@@ -23,17 +23,17 @@ FAST = 4.0
 """Pixels per frame, in the mean over a frame, from which a moving camera counts as fast."""
 
 
-class Still(Seen):
-    """A frame that is laid on others as it is."""
+class Still(Look):
+    """Of a frame that is laid on others as it is."""
 
-    def estimate(self, other: Seen, later: bool) -> Flow | None:
+    def estimate(self, other: Look, later: bool) -> Flow | None:
         return None
 
 
-class Panned(Seen):
-    """A frame whose motion is one shift, turn and zoom for the whole picture, from tracked corners."""
+class Panned(Look):
+    """Of a frame whose motion is one shift, turn and zoom for the whole picture, from tracked corners."""
 
-    def estimate(self, other: Seen, later: bool) -> Flow | None:
+    def estimate(self, other: Look, later: bool) -> Flow | None:
         corners = cv2.goodFeaturesToTrack(self.thumb, 200, 0.01, 5)
         if corners is None:
             return None
@@ -62,7 +62,7 @@ class State:
     name: str
     before: int = 0
     after: int = 0
-    motion: type[Seen] = Seen
+    motion: type[Look] = Look
     fed: bool = False
     routed: bool = True
 
@@ -114,7 +114,7 @@ def measure(kinds: Sequence[Kind], clips: Sequence[Clip], runtime: Runtime, patt
 def speed(clip: Clip) -> float:
     """Motion in pixels per frame: over a frame its mean, over the clip the median."""
     seen = [Seen(plane) for plane in clip.y]
-    flows = [now.flow_to(then, later=True) for now, then in zip(seen, seen[1:], strict=False)]
+    flows = [now.rainy.flow_to(then.rainy, later=True) for now, then in zip(seen, seen[1:], strict=False)]
     return float(seen[0].scale * np.median([0.0 if flow is None else np.hypot(flow[..., 0], flow[..., 1]).mean() for flow in flows] or [0.0]))
 
 
@@ -130,20 +130,22 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
     out: list[Flow] = []
     kept: dict[int, Seen] = {}
     spent = 0.0
+    live = state.routed and not state.after
+    before, after = (count and count + BEYOND for count in (state.before, state.after))
     for t, frame in enumerate(frames(clip)):
         started = time.perf_counter()
-        first, last = max(0, t - state.before), min(len(clip), t + state.after + 1)
+        first, last = max(0, t - before), min(len(clip), t + after + 1)
         for k in range(first, last):
-            kept.setdefault(k, state.motion(clip.y[k]))
-        planes = near([kept[k] for k in range(first, last)], t - first)
+            kept.setdefault(k, Seen(clip.y[k], derain=thumbnails(runtime, pattern, live), look=state.motion))
+        planes = near([kept[k] for k in range(first, last)], t - first, state.before, state.after)
         spent += time.perf_counter() - started
         y, uv = split(frame)
         seen = y, uv
-        chosen = network(pattern, last - first - 1, live=state.routed and not state.after)
+        chosen = network(pattern, last - first - 1, live)
         clean = restored(Ready(frame, t, seen, seen, pad(y, uv, planes), chosen), runtime)
         out.append(np.asarray(clean.planes[0]))
         if state.fed:
-            kept[t] = state.motion(out[t])
+            kept[t] = Seen(out[t], derain=thumbnails(runtime, "clear", live), look=state.motion)
         kept.pop(first - 1, None)
     return out, 1e9 * spent / clip.y.size
 

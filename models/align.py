@@ -1,15 +1,17 @@
 """Temporal state: the luma of the frames around one frame, aligned with it and sorted at each pixel.
 
 Rain falls anew in every frame, so at most pixels some neighbour shows the dry background. Dense inverse search flow
-(Kroeger et al., ECCV 2016; OpenCV's implementation) on thumbnails carries the neighbours over. The darkest of a few pixels
-side by side, and area averaging to that size, take most of the rain away before the flow sees it. It is estimated once for each pair
-of frames, from the later to the earlier one, and turned round for the other way. State is pixels only, so it cannot drift.
+(Kroeger et al., ECCV 2016; OpenCV's implementation) on thumbnails carries the neighbours over. Rain misleads it, so thumbnails are looked
+at twice: first in their rain, of which the darkest of a few pixels side by side and area averaging take most; by that flow every
+thumbnail gets state of its own, from one frame on each side, with which it is derained; then flow between those is what counts.
+It is estimated once for each pair of frames, from the later to the earlier one, and turned round for the other way. State is pixels
+only, so it cannot drift.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,26 +25,20 @@ from .spec import AROUND, NEIGHBOURS
 LINES = 240
 """Lines of a thumbnail, about (columns, if those are fewer), but at most half of the frame's: rain is wider in frames of many lines."""
 
-STRIDE, DESCENT, SMOOTHING = 6, 4, 1
-"""Thumbnail pixels from one patch of the flow to the next, steps that find each, and steps that smooth them all: rain makes them differ."""
+DESCENT = 4
+"""Steps that find each patch of the flow."""
 
 SMALLEST = 12
 """Shortest side of a thumbnail, in pixels, on which flow is estimated."""
 
-GAIN = 0.85
-"""Flow is believed where it brings the local mean of the error below this share of what was believed before, and matches more pixels better."""
-
-REGION = 61
-"""Side of the window, in thumbnail pixels, over whose mean a region moves as one: rain misleads that less."""
-
-NEAR, WIDE = 31, 21
-"""Sides of the windows of that mean and that count, in thumbnail pixels. A streak weighs in the count no more than what is dim."""
-
-LEAD = 0.05
-"""Share of the window's pixels by which those that match better outnumber those that match worse."""
+NEAR = 31
+"""Side of the window, in thumbnail pixels, over whose mean of errors flow is judged."""
 
 BAND = 128
 """Rows, about, that are carried over, or sorted, at once: few enough that what they come from stays in the cache."""
+
+WAY = cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP
+"""Between pixels, too, and flow from where each pixel is."""
 
 SORTERS = {
     NEIGHBOURS: ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)),
@@ -57,22 +53,38 @@ Flow = NDArray[Any]
 """Of a thumbnail, (H, W, 2) float32: (dx, dy) in its pixels."""
 
 
-class Seen:
-    """One frame of a temporal window.
+Derain = Callable[[Plane, Plane], Plane]
+"""Takes the rain out of a thumbnail: luma (H, W) uint8 and its state (4, H, W), as `near` makes it, to luma."""
 
-    luma: (H, W) uint8, or uint16 with values up to `peak` (2**bits - 1). It is kept, not copied. Any thread may ask for flow: it is
-    estimated once, and who asks meanwhile waits.
-    """
 
-    def __init__(self, luma: Plane, peak: int = 255) -> None:
-        self.luma = luma
-        self.scale = max(2, round(min(luma.shape) / LINES))
-        self.thumb = _thumbnail(luma, self.scale, peak)
-        self._flows: WeakKeyDictionary[Seen, Flow | None] = WeakKeyDictionary()
-        self._motions: WeakKeyDictionary[Seen, Flow] = WeakKeyDictionary()
-        self._estimating, self._moving = Lock(), Lock()  # the second is taken under the first, of another frame, never the other way
+@dataclass(frozen=True)
+class Search:
+    """How flow is searched. stride: thumbnail pixels from one of its patches to the next. gain: flow is believed where it brings the local mean
+    of the error below this share of what stillness leaves."""
 
-    def flow_to(self, other: Seen, later: bool = False) -> Flow | None:
+    stride: int
+    gain: float
+
+
+RAINY, DRY = Search(8, 0.8), Search(6, 0.9)
+"""Of thumbnails as they come, and of those that are derained."""
+
+
+def darker(luma: Plane, state: Plane) -> Plane:
+    """Derains where no network is at hand: the second darkest of the state wherever that is darker."""
+    return cv2.min(luma, state[1])
+
+
+class Look:
+    """A thumbnail, and where its pixels lie in others. Any thread may ask: flow is estimated once, and who asks meanwhile waits."""
+
+    def __init__(self, thumb: Plane, search: Search) -> None:
+        self.thumb, self.search = thumb, search
+        self._flows: WeakKeyDictionary[Look, Flow | None] = WeakKeyDictionary()
+        self._motions: WeakKeyDictionary[Look, Flow] = WeakKeyDictionary()
+        self._estimating, self._moving = Lock(), Lock()  # the second is taken under the first, of another look, never the other way
+
+    def flow_to(self, other: Look, later: bool = False) -> Flow | None:
         """Where each pixel of this thumbnail lies in `other`'s: (dx, dy) in thumbnail pixels; None if nothing moves.
 
         later: `other` comes after this frame.
@@ -82,46 +94,84 @@ class Seen:
                 self._flows[other] = self.estimate(other, later)
             return self._flows[other]
 
-    def estimate(self, other: Seen, later: bool) -> Flow | None:
+    def estimate(self, other: Look, later: bool) -> Flow | None:
         """What `flow_to` keeps."""
         if min(self.thumb.shape) < SMALLEST:
             return None
         flow = _inverse(other._motion_to(self)) if later else self._motion_to(other)
-        return _believed(self.thumb, other.thumb, flow)
+        return _believed(self.thumb, other.thumb, flow, self.search.gain)
 
-    def _motion_to(self, other: Seen) -> Flow:
+    def _motion_to(self, other: Look) -> Flow:
         """Flow to an earlier frame, before it is asked whether to believe it."""
         with self._moving:
             if other not in self._motions:
-                self._motions[other] = _estimator().calc(self.thumb, other.thumb, None)  # type: ignore[call-overload]
+                self._motions[other] = _estimator(self.search.stride).calc(self.thumb, other.thumb, None)  # type: ignore[call-overload]
             return self._motions[other]
 
 
-def near(window: Sequence[Seen], centre: int) -> Plane:
+class Seen:
+    """One frame of a temporal window.
+
+    luma: (H, W) uint8, or uint16 with values up to `peak` (2**bits - 1). It is kept, not copied. derain: for its thumbnail. look: how thumbnails
+    are looked at.
+    """
+
+    def __init__(self, luma: Plane, peak: int = 255, derain: Derain = darker, look: type[Look] = Look) -> None:
+        self.luma, self._derain, self._look = luma, derain, look
+        self.scale = max(2, round(min(luma.shape) / LINES))
+        dark = cv2.erode(luma, np.ones((1, self.scale + 1), np.uint8))  # without what is bright and thin
+        self.rainy = look(_thumbnail(dark, self.scale, peak), RAINY)
+        self._small = _thumbnail(luma, self.scale, peak)
+        self._dry: dict[tuple[bool, bool], Look] = {}
+        self._deraining = Lock()
+
+    def dry(self, before: Seen | None, after: Seen | None) -> Look:
+        """The look at its derained thumbnail, made once. before, after: the frames beside it in its shot."""
+        with self._deraining:
+            key = before is not None, after is not None
+            if key not in self._dry:
+                tiny = min(self._small.shape) < SMALLEST
+                self._dry[key] = self._look(self._small if tiny else self._derain(self._small, self._state(before, after)), DRY)
+            return self._dry[key]
+
+    def _state(self, before: Seen | None, after: Seen | None) -> Plane:
+        planes = [self._small] * (NEIGHBOURS - 2)
+        for other, later in ((before, False), (after, True)):
+            flow = self.rainy.flow_to(other.rainy, later) if other else None
+            small = other._small if other else self._small
+            planes.append(small if flow is None else _moved(small, flow))
+        return _sorted(planes)
+
+
+def near(window: Sequence[Seen], centre: int, before: int | None = None, after: int | None = None) -> Plane:
     """Aligned state of `window[centre]`: (4, H, W) in its dtype, sorted at each pixel from dark to bright.
 
-    window: consecutive frames of one shot with the same size; at most AROUND of them beside the centre. If those are as many before
-    it as after it, all are used, and the darkest and the brightest are left out at each pixel; else those that are no further than NEIGHBOURS
-    allow: far ones come with more error. The frame itself stands in for every neighbour that the window lacks.
+    window: consecutive frames of one shot with the same size. before, after: how many of those on either side are used, all by default;
+    what lies beyond shows how their thumbnails look without rain. If there are AROUND // 2 on each side, so many are used, and the darkest and the
+    brightest are left out at each pixel; else those that are no further than NEIGHBOURS allow: far ones come with more error. The frame
+    itself stands in for every neighbour that the window lacks.
     """
-    if len(window) > AROUND + 1:
-        raise ValueError(f"a window of {len(window)} frames: at most {AROUND + 1} are used")
-    frame, before, after = window[centre], window[:centre][::-1], window[centre + 1 :]
-    if len(before) == len(after) == AROUND // 2:
-        return _sorted(_chain(frame, before, later=False) + _chain(frame, after, later=True))
-    reach = NEIGHBOURS // 2 if before and after else NEIGHBOURS
-    planes = _chain(frame, before[:reach], later=False) + _chain(frame, after[:reach], later=True)
-    return _sorted(planes + [frame.luma] * (NEIGHBOURS - len(planes)))
+    count = centre if before is None else min(before, centre), len(window) - 1 - centre if after is None else min(after, len(window) - 1 - centre)
+    if min(count) >= AROUND // 2:
+        return _sorted(_chain(window, centre, -1, AROUND // 2) + _chain(window, centre, 1, AROUND // 2))
+    reach = NEIGHBOURS // 2 if min(count) else NEIGHBOURS
+    planes = _chain(window, centre, -1, min(reach, count[0])) + _chain(window, centre, 1, min(reach, count[1]))
+    return _sorted(planes + [window[centre].luma] * (NEIGHBOURS - len(planes)))
 
 
-def _chain(frame: Seen, others: Sequence[Seen], later: bool) -> list[Plane]:
-    """Luma of `others`, each one step further from `frame`, carried over to it."""
-    planes, flow, last = [], None, frame
-    for other in others:
-        flow = _compose(flow, last.flow_to(other, later))
+def _chain(window: Sequence[Seen], centre: int, step: int, count: int) -> list[Plane]:
+    """Luma of `count` frames, each one `step` further from the centre, carried over to it."""
+    planes, flow = [], None
+    for place in range(centre + step, centre + step * (count + 1), step):
+        other = window[place]
+        flow = _compose(flow, _dry(window, place - step).flow_to(_dry(window, place), later=step > 0))
         planes.append(other.luma if flow is None else _carried(other.luma, flow, other.scale))
-        last = other
     return planes
+
+
+def _dry(window: Sequence[Seen], place: int) -> Look:
+    beside = (window[k] if 0 <= k < len(window) else None for k in (place - 1, place + 1))
+    return window[place].dry(*beside)
 
 
 def _sorted(planes: Sequence[Plane]) -> Plane:
@@ -139,45 +189,31 @@ def _sorted(planes: Sequence[Plane]) -> Plane:
 def _thumbnail(luma: Plane, scale: int, peak: int) -> Plane:
     height, width = luma.shape
     size = (max(1, width // scale), max(1, height // scale))
-    dry = cv2.erode(luma, np.ones((1, scale + 1), np.uint8))  # without what is bright and thin
-    whole = dry[: size[1] * scale, : size[0] * scale]  # what fills thumbnail pixels
+    whole = luma[: size[1] * scale, : size[0] * scale]  # what fills thumbnail pixels
     small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
     return small if small.dtype == np.uint8 else cv2.convertScaleAbs(small, alpha=255 / peak)
 
 
-def _estimator() -> cv2.DISOpticalFlow:
+def _estimator(stride: int) -> cv2.DISOpticalFlow:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     dis.setFinestScale(0)
     dis.setGradientDescentIterations(DESCENT)
-    dis.setPatchStride(STRIDE)
-    dis.setVariationalRefinementIterations(SMOOTHING)
+    dis.setPatchStride(stride)
+    dis.setVariationalRefinementIterations(0)
     return dis
 
 
-def _believed(a: Plane, b: Plane, flow: Flow) -> Flow | None:
-    """Flow from a to b where it explains more than its region's does, that where it explains more than stillness; None if all is still."""
-    believed, error = np.zeros_like(flow), cv2.absdiff(a, b)
-    for candidate in (cv2.blur(flow, (REGION, REGION)), flow):
-        moved = cv2.absdiff(a, _moved(b, candidate))
-        better = _better(moved, error)
-        share = cv2.blur(better.astype(np.float32), (5, 5))
-        believed = cv2.blendLinear(candidate, believed, share, 1 - share)
-        cv2.copyTo(moved, better, error)
-    return believed if believed.any() else None
+def _believed(a: Plane, b: Plane, flow: Flow, gain: float) -> Flow | None:
+    """Flow from a to b where it explains more than stillness does; None if all is still."""
+    moved, still = (cv2.boxFilter(cv2.absdiff(a, there), cv2.CV_32F, (NEAR, NEAR)) for there in (_moved(b, flow), b))
+    share = cv2.blur(cv2.compare(moved, gain * still, cv2.CMP_LT), (5, 5))
+    return cv2.multiply(flow, cv2.merge((share, share)), scale=1 / 255, dtype=cv2.CV_32F) if share.any() else None
 
 
 def _inverse(flow: Flow) -> Flow:
     """The flow back, to first order: what goes back is looked up where the flow leads to. Errors are not believed later."""
     back: Flow = -_moved(flow, -flow)
     return back
-
-
-def _better(moved: Plane, before: Plane) -> Plane:
-    """Where the errors of flow are smaller than those of what was believed before, rain apart; (H, W) uint8 each: 1 or 0."""
-    mean_moved, mean_before = (cv2.blur(error.astype(np.float32), (NEAR, NEAR)) for error in (moved, before))
-    gained, lost = (cv2.blur(cv2.compare(moved, before, way), (WIDE, WIDE)) for way in (cv2.CMP_LT, cv2.CMP_GT))
-    better = (mean_moved < GAIN * mean_before) & (cv2.subtract(gained, lost) > 255 * LEAD)
-    return better.astype(np.uint8)
 
 
 def _compose(first: Flow | None, second: Flow | None) -> Flow | None:
@@ -189,15 +225,15 @@ def _compose(first: Flow | None, second: Flow | None) -> Flow | None:
 
 
 def _moved(image: NDArray[Any], flow: Flow) -> NDArray[Any]:
-    """`image`, of a thumbnail's size, drawn from where `flow` points."""
-    return _drawn(image, flow + _grid(*flow.shape[:2]))
+    """`image`, of a thumbnail's size, drawn from where `flow` points; beyond its edges its pixels repeat."""
+    return cv2.remap(image, flow, None, WAY, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
 
 
 def _carried(luma: Plane, flow: Flow, scale: int) -> Plane:
     """`luma` drawn from where `flow`, of its thumbnail, points; rows that nothing moves in are copied."""
     height, width = luma.shape
-    places = _places(flow, scale)
     moving = np.atleast_1d(flow.reshape(len(flow), -1).any(axis=1)).tolist()
+    across, down = cv2.split(cv2.copyMakeBorder(scale * flow, 1, 2, 1, 2, cv2.BORDER_REPLICATE))  # for rows and columns that fill no thumbnail pixel
     out = np.empty_like(luma)
     step = max(1, BAND // scale) * scale
     for top in range(0, height, step):
@@ -206,33 +242,12 @@ def _carried(luma: Plane, flow: Flow, scale: int) -> Plane:
         if not any(moving[max(0, rows.start - 1) : rows.stop]):
             band[:] = luma[top : top + step]
             continue
-        _drawn(luma, _enlarged(places[rows], scale)[: len(band), :width], band)
+        x, y = (_enlarged(part, scale)[: len(band), :width] for part in (across[rows], down[rows] + np.float32(top)))
+        cv2.remap(luma, x, y, WAY, band, borderMode=cv2.BORDER_REPLICATE)
     return out
 
 
-def _places(flow: Flow, scale: int) -> Flow:
-    """Where the luma under each thumbnail pixel comes from, in luma pixels, past its edges too: what is enlarged from it is then
-    right to the edges of the picture, rows and columns included that do not fill a thumbnail pixel."""
-    wide = cv2.copyMakeBorder(flow, 1, 2, 1, 2, cv2.BORDER_REPLICATE)
-    places: Flow = scale * (wide + _grid(*wide.shape[:2])) + ((scale - 1) / 2 - scale)
-    return places
-
-
-def _enlarged(places: Flow, scale: int) -> Flow:
-    """Rows of `_places` for each luma pixel, without the border above and on the left."""
-    height, width = places.shape[:2]
-    return cv2.resize(places, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)[scale:, scale:]
-
-
-def _drawn(image: NDArray[Any], places: Flow, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """`image` at places (x, y), between its pixels too; beyond its edges they repeat."""
-    return cv2.remap(image, places, None, cv2.INTER_LINEAR, out, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
-
-
-@lru_cache(maxsize=4)
-def _grid(height: int, width: int) -> Flow:
-    """Where each pixel is: (H, W, 2) float32, (x, y). Kept for the thumbnail, and for one with a border."""
-    grid = np.empty((height, width, 2), np.float32)
-    grid[..., 0] = np.arange(width)
-    grid[..., 1] = np.arange(height)[:, None]
-    return grid
+def _enlarged(part: Plane, scale: int) -> Plane:
+    """Rows of flow for each luma pixel, without the border above and on the left."""
+    height, width = part.shape
+    return cv2.resize(part, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)[scale:, scale:]

@@ -57,7 +57,8 @@ class Derainer:
         return next(self.film([picture]))
 
     def film(self, pictures: Iterable[Plane], before: int = BEFORE, after: int = AFTER) -> Iterator[Plane]:
-        """Consecutive frames of equal size, in order. Each is given after `after` more were taken; 0 for live, with `before` up to 4."""
+        """Consecutive frames of equal size, in order. State is drawn from `before` and `after` neighbours. Each is given after one more
+        than `after` were taken; 0 for live, with `before` up to 4: then none is waited for."""
         frames = route(self._frames(pictures), self.runtime, self.report, self.pattern)
         for frame in derain_frames(frames, self.runtime, self.report, before, after, by_pattern=self.by_pattern, whole=self.whole):
             yield frame.planes[0]

@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 
 from ..export.runtime.base import Runtime
-from ..models.align import Seen, near
+from ..models.align import Derain, Seen, near
 from ..models.planes import crop, pad
 from ..models.spec import AROUND, NEIGHBOURS, PAST, STILL
 from . import tiles
@@ -21,7 +21,10 @@ from .reduced import Clean, Planes, enlarged, fold, reduced, reduced_chroma
 from .report import Report
 
 BEFORE, AFTER = AROUND // 2, AROUND // 2
-"""Frames of the window for files. Live: 4 before and none after, so that nothing waits."""
+"""Frames that state is drawn from in files. Live: 4 before and none after, so that nothing waits."""
+
+BEYOND = 1
+"""Frames more in a window, on a side that has any: they show how the last of those look without rain."""
 
 LARGE = 900
 """Lines, or columns if those are fewer, from which a frame without neighbours is derained again at half its size: there the widest rain
@@ -30,15 +33,19 @@ is as its network knows it. What has neighbours loses more detail by that than r
 SURE = 0.016
 """Share of the pixels that must surely be rain at half the size, or the frame stays as it is: detail would be all that is lost."""
 
+GRAY = 128
+"""Chroma of what has no colour, in 8 bits."""
+
 DONE = "done before"
 """Stands for the pattern of frames that an earlier run has derained."""
 
 
 class Held:
-    """A frame in a window, prepared as a neighbour only if it becomes one. by: it is derained at 1/by of its size."""
+    """A frame in a window, prepared as a neighbour only if it becomes one. by: it is derained at 1/by of its size. derain: for its thumbnail."""
 
-    def __init__(self, frame: Frame, by: int = 1) -> None:
+    def __init__(self, frame: Frame, derain: Derain, by: int = 1) -> None:
         self.frame, self.by = frame, by
+        self._derain = derain
         self._seen: Seen | None = None
         self._preparing = Lock()
 
@@ -47,24 +54,45 @@ class Held:
         """The same for all threads that align."""
         with self._preparing:
             if not self._seen:
-                self._seen = Seen(reduced(luma(self.frame), self.by), self.frame.layout.peak)
+                self._seen = Seen(reduced(luma(self.frame), self.by), self.frame.layout.peak, self._derain)
             return self._seen
 
 
-def held(frame: Frame, whole: bool = False) -> Held:
-    """A frame that is reduced if it has very many lines. whole: it is not."""
-    return Held(frame, 1 if whole else fold(frame.height, frame.width))
+def held(frame: Frame, runtime: Runtime, live: bool = False, whole: bool = False, slower: int = 1) -> Held:
+    """A frame that is reduced if it has very many lines. whole: it is not. slower: by so much more. live: as of `network`."""
+    return Held(frame, thumbnails(runtime, frame.pattern, live), slower * (1 if whole else fold(frame.height, frame.width)))
 
 
-def windows(frames: Iterator[Frame], before: int = BEFORE, after: int = AFTER, whole: bool = False) -> Iterator[tuple[list[Held], int]]:
-    """For each frame its window and its place in it: up to `before` + 1 + `after` frames of one shot, in order. whole: as of `held`."""
+def thumbnails(runtime: Runtime, pattern: str, live: bool) -> Derain:
+    """Takes the rain out of thumbnails of frames with that pattern, which are gray."""
+
+    def derain(small: Plane, state: Plane) -> Plane:
+        if pattern == "clear":
+            return small
+        height, width = small.shape
+        uv = np.full((2, (height + 1) // 2, (width + 1) // 2), GRAY, np.uint8)
+        clean = runtime.derain(network(pattern, NEIGHBOURS, live), *pad(small, uv, state), 255)
+        return np.ascontiguousarray(crop(clean.y, height, width)[0])
+
+    return derain
+
+
+def windows(
+    frames: Iterator[Frame], runtime: Runtime, before: int = BEFORE, after: int = AFTER, whole: bool = False
+) -> Iterator[tuple[list[Held], int]]:
+    """For each frame its window and its place in it: up to `before` + 1 + `after` frames of one shot, in order, and those BEYOND.
+
+    whole: as of `held`.
+    """
+    live = not after
+    before, after = (count and count + BEYOND for count in (before, after))
     shot: list[Held] = []
     at = 0
     for frame in frames:
         if frame.cut:
             yield from _rest(shot, at, before)
             shot, at = [], 0
-        shot.append(held(frame, whole))
+        shot.append(held(frame, runtime, live, whole))
         if len(shot) - at > after:
             yield list(shot), at
             at += 1
@@ -111,11 +139,12 @@ def derain(
     before, after: neighbours that a frame may draw on, at most AROUND in all. keep: clean frames carry the rainy one in `before`.
     by_pattern: every frame goes to the sub-network of its pattern; else see `network`. whole: as of `held`.
     """
-    return restore(align(frames, report, before, after, by_pattern=by_pattern, whole=whole), runtime, report, keep)
+    return restore(align(frames, runtime, report, before, after, by_pattern=by_pattern, whole=whole), runtime, report, keep)
 
 
 def align(
     frames: Iterator[Frame],
+    runtime: Runtime,
     report: Report,
     before: int = BEFORE,
     after: int = AFTER,
@@ -124,8 +153,9 @@ def align(
     whole: bool = False,
     workers: int = 1,
 ) -> Iterator[Ready]:
-    """The first half of derain, which needs no network. done: so many frames from the first on are passed on as DONE. whole: as of `held`.
+    """The first half of derain, which asks the network about thumbnails alone.
 
+    done: so many frames from the first on are passed on as DONE. whole: as of `held`.
     workers: threads that align, each a frame; so many frames more are taken before the first is given, less one.
     """
 
@@ -136,9 +166,9 @@ def align(
         if frame.pattern == "clear":
             return Ready(frame, number)
         with report.clock("align", number):
-            return aligned(window, at, number, by_pattern, live=not after)
+            return aligned(window, at, before, after, number, by_pattern)
 
-    return spread((partial(work, number, *each) for number, each in enumerate(windows(frames, before, after, whole))), workers)
+    return spread((partial(work, number, *each) for number, each in enumerate(windows(frames, runtime, before, after, whole))), workers)
 
 
 def restore(aligned: Iterator[Ready], runtime: Runtime, report: Report, keep: bool = False) -> Iterator[Frame]:
@@ -155,15 +185,15 @@ def restore(aligned: Iterator[Ready], runtime: Runtime, report: Report, keep: bo
 
 def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
     """One frame of a live stream without its rain."""
-    return restored(aligned(window, at, live=True), runtime)
+    return restored(aligned(window, at, NEIGHBOURS, 0), runtime)
 
 
-def aligned(window: list[Held], at: int, number: int = 0, by_pattern: bool = False, live: bool = False) -> Ready:
+def aligned(window: list[Held], at: int, before: int, after: int, number: int = 0, by_pattern: bool = False) -> Ready:
     frame, by = window[at].frame, window[at].by
     y, uv = split(frame)
     small = window[at].seen.luma, reduced_chroma(y, uv, by)
-    chosen = frame.pattern if by_pattern else network(frame.pattern, len(window) - 1, live)
-    return Ready(frame, number, (y, uv), small, pad(*small, near([each.seen for each in window], at)), chosen)
+    chosen = frame.pattern if by_pattern else network(frame.pattern, len(window) - 1, live=not after)
+    return Ready(frame, number, (y, uv), small, pad(*small, near([each.seen for each in window], at, before, after)), chosen)
 
 
 def network(pattern: str, neighbours: int, live: bool) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
+
 from ..export.runtime.base import Runtime
 from ..export.runtime.threads import cores
 from .ahead import ahead
@@ -99,9 +101,10 @@ def run(
     kept = _kept(job)
     done = kept.count if kept else 0
     with ExitStack() as opened:
+        opened.enter_context(side_by_side())
         source = opened.enter_context(open_reader(job, report))
         read = opened.enter_context(closing(ahead(source.read(), AHEAD)))
-        aligned = align(route(read, runtime, report, job.pattern), report, done=done, whole=job.whole, workers=aligners())
+        aligned = align(route(read, runtime, report, job.pattern), runtime, report, done=done, whole=job.whole, workers=aligners())
         ready = opened.enter_context(closing(ahead(aligned, ALIGNED)))
         frames: Iterator[Frame] = opened.enter_context(closing(ahead(restore(ready, runtime, report, keep=bool(job.compare)), AHEAD)))
         if job.mask:
@@ -114,9 +117,20 @@ def run(
     return report
 
 
+@contextmanager
+def side_by_side() -> Iterator[None]:
+    """Leaves the cores to threads that work on a frame each: OpenCV's own, which share one, would wait for each other."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
 def aligners() -> int:
-    """Frames to align at once: on half of the cores, which sleep when the network is the slower one."""
-    return min(ALIGNERS, max(1, cores() // 2))
+    """Frames to align at once."""
+    return min(ALIGNERS, cores())
 
 
 def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report, stop: threading.Event, show: Callable[[Frame], None]) -> None:

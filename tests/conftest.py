@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from derain_video.export.runtime.base import Clean
+from derain_video.models.align import darker
 from derain_video.models.spec import PATTERNS
 from derain_video.pipeline.hdr import Hdr
 from derain_video.pipeline.hdr import options as hdr_options
@@ -186,13 +187,15 @@ class FakeRuntime:
 
 
 @pytest.fixture
-def runtime() -> FakeRuntime:
-    return FakeRuntime()
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeRuntime]:
+    """Runtimes that are not asked about thumbnails, so that their calls are the frames'."""
+    monkeypatch.setattr("derain_video.pipeline.derain.thumbnails", lambda runtime, pattern, live: darker)
+    return FakeRuntime
 
 
 @pytest.fixture
-def fake() -> type[FakeRuntime]:
-    return FakeRuntime
+def runtime(fake: type[FakeRuntime]) -> FakeRuntime:
+    return fake()
 
 
 @pytest.fixture(autouse=True)

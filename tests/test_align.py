@@ -8,7 +8,7 @@ import pytest
 
 from derain_video.benchmarks.footage import Clip
 from derain_video.benchmarks.kinds import named, render
-from derain_video.models.align import BAND, LINES, Seen, near
+from derain_video.models.align import BAND, LINES, Look, Seen, darker, near
 from derain_video.models.spec import AROUND, NEIGHBOURS
 
 
@@ -66,9 +66,25 @@ def test_far_neighbours_are_used_where_both_sides_have_them(before: int, after: 
     assert near(window, before)[:, 5, 5].tolist() == used
 
 
-def test_too_long_a_window_is_refused() -> None:
-    with pytest.raises(ValueError, match="8 frames"):
-        near([Seen(scene())] * 8, 0)
+def test_what_lies_beyond_shows_how_thumbnails_look_without_rain_and_no_more() -> None:
+    window = [Seen(np.full((32, 32), 40 + 10 * step, np.uint8)) for step in range(9)]
+    assert near(window, 4, 3, 3)[:, 5, 5].tolist() == [60, 70, 90, 100]
+    assert near(window, 4, 1, 0)[:, 5, 5].tolist() == [70, 80, 80, 80]
+    assert [set(seen._dry) for seen in window] == [set()] + [{(True, True)}] * 7 + [set()]
+
+
+def test_every_thumbnail_is_derained_once_with_state_from_one_frame_on_each_side() -> None:
+    asked: list[tuple[int, list[int]]] = []
+
+    def derain(luma: np.ndarray, state: np.ndarray) -> np.ndarray:
+        asked.append((int(luma[5, 5]), state[:, 5, 5].tolist()))
+        return luma
+
+    window = [Seen(np.full((32, 32), level, np.uint8), derain=derain) for level in (50, 10, 40)]
+    for centre in range(3):
+        near(window, centre)
+    assert sorted(asked) == [(10, [10, 10, 40, 50]), (40, [10, 40, 40, 40]), (50, [10, 50, 50, 50])]
+    assert darker(np.full((1, 1), 40, np.uint8), np.array([10, 30, 50, 60], np.uint8)[:, None, None]) == 30
 
 
 def test_flows_do_not_keep_old_frames_alive() -> None:
@@ -87,29 +103,24 @@ def test_rain_is_not_taken_for_motion_and_motion_is_seen_through_rain(speed: int
     y = np.stack([wide[:, speed * t : speed * t + 320] for t in range(2)]).astype(np.uint8)
     rainy, _ = render(named("gusts"), Clip("made", y, np.full((2, 2, 96, 160), 128, np.uint8)))
     first, second = (Seen(plane) for plane in rainy.y)
-    flow = second.flow_to(first)
+    flow = second.dry(first, None).flow_to(first.dry(None, second))
     moved = 0.0 if flow is None else float((flow[..., 0] > 0.5).mean())
     assert moved > 0.8 if speed else moved < 0.05
-
-
-class Told(Seen):
-    """A frame whose flow to any other is given."""
-
-    flow = np.zeros((1, 1, 2), np.float32)
-
-    def estimate(self, other: Seen, later: bool) -> np.ndarray:
-        return self.flow
 
 
 @pytest.mark.parametrize("height, width, scale", [(4 * BAND, 240, 2), (BAND + 6, 131, 2), (3 * LINES + 5, 3 * LINES + 3, 3)])
 def test_every_row_comes_from_where_flow_points(height: int, width: int, scale: int) -> None:
     """A whole number of pixels, so that what is expected is exact: past bands, still rows, and edges that fill no thumbnail pixel."""
     there = np.random.default_rng(2).integers(0, 256, (height, width), np.uint8)
-    here = Told(np.full_like(there, 128))
-    here.flow = np.zeros((height // scale, width // scale, 2), np.float32)
-    moving = here.flow.shape[0] // 2
-    here.flow[moving:] = (3 / scale, -5 / scale)
-    state = near([here, Told(there)], 0).astype(int)
+    flow = np.zeros((height // scale, width // scale, 2), np.float32)
+    moving = len(flow) // 2
+    flow[moving:] = (3 / scale, -5 / scale)
+
+    class Told(Look):
+        def estimate(self, other: Look, later: bool) -> np.ndarray:
+            return flow
+
+    state = near([Seen(np.full_like(there, 128), look=Told), Seen(there, look=Told)], 0).astype(int)
     came = state.sum(0) - 3 * 128
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     after = there[(y - 5).clip(0), (x + 3).clip(0, width - 1)]
@@ -120,7 +131,7 @@ def test_every_row_comes_from_where_flow_points(height: int, width: int, scale: 
 def test_one_estimate_serves_both_ways() -> None:
     wide = scene(200, 300)
     first, second = (Seen(np.ascontiguousarray(wide[2 * k : 2 * k + 160, 4 * k : 4 * k + 240])) for k in range(2))
-    back, on = second.flow_to(first), first.flow_to(second, later=True)
+    back, on = second.rainy.flow_to(first.rainy), first.rainy.flow_to(second.rainy, later=True)
     assert back is not None and on is not None
-    inner = (slice(6, -6), slice(6, -6))
+    inner = (slice(12, -12), slice(12, -12))
     assert np.abs(back[inner] - (2, 1)).max() < 0.2 and np.abs(on[inner] + (2, 1)).max() < 0.2

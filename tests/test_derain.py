@@ -3,10 +3,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from derain_video.models.align import Seen
-from derain_video.pipeline.derain import align, derain, windows
+from derain_video.models.align import Look
+from derain_video.models.spec import PAST
+from derain_video.pipeline.derain import BEYOND, align, derain, thumbnails, windows
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.report import Report
+
+from .conftest import FakeRuntime
 
 
 def frames(count: int, cuts: tuple[int, ...] = (0,), patterns=lambda i: "heavy", name: str = "yuv420p", size=(60, 90)):
@@ -18,9 +21,10 @@ def frames(count: int, cuts: tuple[int, ...] = (0,), patterns=lambda i: "heavy",
 
 @pytest.mark.parametrize("before, after", [(2, 2), (4, 0), (0, 0), (1, 3)])
 @pytest.mark.parametrize("cuts", [(0,), (0, 5), (0, 1, 2, 8)])
-def test_windows_hold_neighbours_of_one_shot(before, after, cuts):
-    found = [([held.frame.pts for held in window], at) for window, at in windows(frames(9, cuts), before, after)]
+def test_windows_hold_neighbours_of_one_shot_and_one_beyond(runtime, before, after, cuts):
+    found = [([held.frame.pts for held in window], at) for window, at in windows(frames(9, cuts), runtime, before, after)]
     edges = [*cuts, 9]
+    before, after = (count and count + BEYOND for count in (before, after))
     for pts, (window, at) in enumerate(found):
         begin, end = max(e for e in edges if e <= pts), min(e for e in edges if e > pts)
         assert window == list(range(max(begin, pts - before), min(end, pts + after + 1))) and window[at] == pts
@@ -70,14 +74,23 @@ def test_the_network_sees_padded_planes_of_the_right_depth(runtime, name, dtype,
     assert out.mask.shape == (60, 90) and out.planes[0].shape[:2] == (60, 90)
 
 
-def test_several_workers_align_as_one_does_and_estimate_no_flow_twice(monkeypatch):
+@pytest.mark.parametrize("pattern, live, asked", [("heavy", False, ["heavy"]), ("light", True, [PAST]), ("clear", False, [])])
+def test_thumbnails_are_derained_gray_by_the_network_of_their_frame(pattern, live, asked):
+    runtime = FakeRuntime()
+    small, state = np.full((45, 61), 100, np.uint8), np.full((4, 45, 61), 90, np.uint8)
+    clean = thumbnails(runtime, pattern, live)(small, state)
+    assert [call[0] for call in runtime.calls] == asked and clean.shape == small.shape and clean.flags.c_contiguous
+    assert (clean[:, :48] == (92 if asked else 100)).all() and (clean[:, 48:] == 100).all()
+
+
+def test_several_workers_align_as_one_does_and_estimate_no_flow_twice(monkeypatch, runtime):
     estimated = []
-    estimate = Seen.estimate
-    monkeypatch.setattr(Seen, "estimate", lambda here, other, later: estimated.append((here, other)) or estimate(here, other, later))
+    estimate = Look.estimate
+    monkeypatch.setattr(Look, "estimate", lambda here, other, later: estimated.append((here, other)) or estimate(here, other, later))
     wide = np.random.default_rng(0).integers(0, 256, (96, 200)).astype(np.uint8).repeat(4, 0).repeat(4, 1)  # moves under a camera that pans
     layout = LAYOUTS["gray"]
     views = [np.ascontiguousarray(wide[:160, 3 * i : 3 * i + 240]) for i in range(20)]
     shot = [Frame((view,), layout, i, Fraction(1, 25), 1, cut=i in (0, 7), pattern="heavy") for i, view in enumerate(views)]
-    one, several = ([ready.padded for ready in align(iter(shot), Report(), workers=workers)] for workers in (1, 6))
+    one, several = ([ready.padded for ready in align(iter(shot), runtime, Report(), workers=workers)] for workers in (1, 6))
     assert all(np.array_equal(a, b) for ours, theirs in zip(one, several, strict=True) for a, b in zip(ours, theirs, strict=True))
-    assert len(estimated) == len(set(estimated)) == 2 * 2 * (6 + 12)  # in each run, both ways between neighbours of each shot
+    assert len(estimated) == len(set(estimated)) == 2 * 2 * 2 * (6 + 12)  # in each run, in rain and without, both ways between neighbours

@@ -25,7 +25,9 @@ PROGRAM = """
     import resource, sys, time
     sys.path[:0] = [{tests!r}]
     from conftest import FakeRuntime
-    from derain_video.pipeline import cli
+    from derain_video.models.align import darker
+    from derain_video.pipeline import cli, derain
+    derain.thumbnails = lambda *about: darker
     class Slow(FakeRuntime):
         def derain(self, *planes):
             time.sleep({pause})

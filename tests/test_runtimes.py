@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from derain_video.export import cli, edge, manifest, parity, runtime, to_onnx
 from derain_video.export.errors import ExportError, GraphError, OptionError, ParityError, RuntimeMissing
 from derain_video.export.graph import PERCEPTION, Graph
 from derain_video.export.half import packed, types
-from derain_video.export.probe import drawn, footage
+from derain_video.export.probe import Probe, drawn, footage
 from derain_video.export.runtime import Runtime, gpu, threads
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
@@ -141,6 +142,20 @@ def test_every_runtime_perceives_the_same(name: str, graphs: Path, weights: Path
             scores = other.perceive(views)
             assert scores.shape == (4,) and scores.dtype == np.float32 and scores.sum() == pytest.approx(1, abs=1e-5)
             assert np.abs(scores - reference.perceive(views)).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["torch", "onnx", "openvino"])
+def test_many_threads_get_what_one_gets(name: str, graphs: Path, weights: Path) -> None:
+    frames = [drawn(128, 192), drawn(64, 96, seed=1), drawn(128, 192, seed=2), drawn(64, 64, seed=3)] * 4
+    with opened(name, "fp32", graphs, weights) as run:
+
+        def clean(frame: Probe) -> np.ndarray:
+            return run.derain("light", frame.y, frame.uv, frame.near, frame.peak).y
+
+        alone = [clean(frame) for frame in frames[:4]] * 4
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(clean, frames))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_networks_are_built_when_first_used(graphs: Path) -> None:

@@ -23,7 +23,7 @@ class Watching:
     name, model, precision, device = "made", "fast", "fp32", "cpu"
 
     def __init__(self) -> None:
-        self.looks = self.frames = 0
+        self.looks = self.frames = self.thumbnails = 0
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.looks += 1
@@ -31,7 +31,10 @@ class Watching:
         return np.eye(4, dtype=np.float32)[int(np.digitize(detail, (2, 6, 12)))]
 
     def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int) -> Clean:
-        self.frames += 1
+        if (uv == 128).all():
+            self.thumbnails += 1
+        else:
+            self.frames += 1
         return Clean(y, uv, np.zeros(y.shape, np.uint8))
 
     def close(self) -> None: ...
@@ -67,6 +70,7 @@ def test_network_and_stage_run_what_they_say() -> None:
     speed.pace(lambda: speed.network(alone, clip, 4))
     speed.pace(lambda: speed.stage(whole, clip, 4))
     assert (alone.frames, whole.frames) == (4 + speed.WARM_UP, 4 + speed.WARM_UP)
+    assert (alone.thumbnails, whole.thumbnails) == (0, 4 + speed.WARM_UP)
 
 
 def test_the_scene_moves_and_is_written_at_its_size(tmp_path: Path) -> None:

@@ -119,8 +119,11 @@ def library() -> ModuleType:
 class Direct:
     """In place of Captured: the same work, run at once."""
 
+    made = 0
+
     def __init__(self, work: Any, feed: Mapping[str, NDArray[Any]], stream: object) -> None:
         self.work = work
+        Direct.made += 1
 
     def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         return [result.numpy().copy() for result in self.work({name: torch.from_numpy(array) for name, array in feed.items()})]
@@ -156,10 +159,10 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ours = ("derain_video.export.to_tensorrt", "derain_video.export.runtime.tensorrt_")
     for name in ours:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    from derain_video.export.runtime import tensorrt_
+    from derain_video.export.runtime import captured, tensorrt_
 
     monkeypatch.setattr(tensorrt_, "DEVICE", "cpu")
-    monkeypatch.setattr(tensorrt_, "Captured", Direct)
+    monkeypatch.setattr(captured, "Captured", Direct)
     (tmp_path / "fast_light_i32.onnx").write_bytes(brighter())
     manifest.add(tmp_path, {"fast_light_i32.onnx": {"sha256": manifest.sha256(brighter())}})
     yield tensorrt_.TensorRt(tmp_path, "fp32", 0)
@@ -188,6 +191,17 @@ def test_one_engine_serves_a_bucket_and_is_kept_for_the_next_process(backend: An
     again = type(backend)(tmp_path, "fp32", 0).network(Graph("fast", "light", "u16"))
     again(drawn(64, 64, 1023).feed())
     assert len(BUILT) == 2 and len(list((tmp_path / "cache").rglob("engine.plan"))) == 2
+
+
+def test_frames_and_their_thumbnails_stay_captured_together(backend: Any) -> None:
+    run = backend.network(Graph("fast", "light", "u8"))
+    frame, thumbnail, other = drawn(128, 192), drawn(64, 96), drawn(64, 64)
+    Direct.made = 0
+    for _ in range(3):
+        run(frame.feed()), run(thumbnail.feed())
+    assert Direct.made == 2
+    run(other.feed()), run(thumbnail.feed())
+    assert Direct.made == 3
 
 
 def test_a_missing_graph_names_the_command_that_makes_it(backend: Any) -> None:

@@ -18,7 +18,7 @@ from ..graph import PRECISIONS as MADE
 
 Planes = NDArray[np.uint8] | NDArray[np.uint16]
 Network = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
-"""One network: its inputs by name, its outputs in order, which the caller owns."""
+"""One network: its inputs by name, its outputs in order, which the caller owns. Any thread may call it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Clean:
 
 
 class Runtime(Protocol):
-    """What computes the networks. Any thread may call; calls wait for each other. Results belong to the caller."""
+    """What computes the networks. Any thread may call. Results belong to the caller."""
 
     @property
     def name(self) -> str:
@@ -88,23 +88,21 @@ class Networks:
     def __init__(self, backend: Backend, model: str) -> None:
         self._backend, self.model = backend, model
         self._built: dict[Graph, Network] = {}
-        self._busy = threading.Lock()
+        self._building = threading.Lock()
         self._made = backend.precision if backend.precision in MADE else "fp32"
         self.name, self.precision, self.device = backend.name, backend.precision, backend.device
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         if views.dtype != np.uint8 or views.ndim != 4 or views.shape[1:] != (3, 224, 224):
             raise OptionError(f"views are (N, 3, 224, 224) uint8, not {views.shape} {views.dtype}")
-        with self._busy:
-            (scores,) = self._network(Graph(PERCEPTION))({"views": views})
+        (scores,) = self._network(Graph(PERCEPTION))({"views": views})
         return scores
 
     def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int) -> Clean:
         check(pattern, y, uv, near)
         graph = Graph(self.model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
         feed = {"y": y, "uv": uv, "near": near, "peak": np.array([peak], np.float32)}
-        with self._busy:
-            return Clean(*self._network(graph)(feed))
+        return Clean(*self._network(graph)(feed))
 
     def close(self) -> None:
         self._built.clear()
@@ -117,9 +115,10 @@ class Networks:
         self.close()
 
     def _network(self, graph: Graph) -> Network:
-        if graph not in self._built:
-            self._built[graph] = self._backend.network(graph)
-        return self._built[graph]
+        with self._building:
+            if graph not in self._built:
+                self._built[graph] = self._backend.network(graph)
+            return self._built[graph]
 
 
 def check(pattern: str, y: Planes, uv: Planes, near: Planes) -> None:

@@ -6,12 +6,16 @@ Used by the torch runtime, as it was run on an H200 (planes were copied by numpy
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+SIZES = 2
+"""Sizes for which a network is kept captured: frames and their thumbnails."""
 
 WARM_UPS = 3
 """Runs before the capture, in which libraries choose their kernels and allocate."""
@@ -50,6 +54,24 @@ class Captured:
             for name, array in feed.items():
                 self._host[name].copy_(tensor(array))  # by torch's threads, many times quicker than by one
                 self._inputs[name].copy_(self._host[name], non_blocking=True)
+
+
+class Sizes:
+    """A network captured for each size that it meets. work: what is captured for one feed. busy: one lock for all that share a stream, since
+    nothing else may happen on it while a graph is captured."""
+
+    def __init__(self, work: Callable[[Mapping[str, NDArray[Any]]], Work], stream: torch.cuda.Stream, busy: Lock) -> None:
+        self._work, self._stream, self._busy = work, stream, busy
+        self._captured: dict[object, Captured] = {}
+
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        key = signature(feed)
+        with self._busy, torch.inference_mode():
+            if key not in self._captured:
+                if len(self._captured) == SIZES:
+                    del self._captured[next(iter(self._captured))]
+                self._captured[key] = Captured(self._work(feed), feed, self._stream)
+            return self._captured[key](feed)
 
 
 def tensor(array: NDArray[Any]) -> Tensor:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from math import prod
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,13 @@ from .base import Network
 
 SIZES = 4
 """Sizes for which a sub-network is kept compiled; compiling takes about 0.1 s."""
+
+SMALL = 1 << 17
+"""Most luma pixels of a picture, a thumbnail, that is worth one thread alone: with two, half as much time again goes to waiting."""
+
+
+Request = tuple[Any, Lock]
+"""A compiled network, and who uses it."""
 
 
 class OpenVino:
@@ -40,45 +49,56 @@ class OpenVino:
     def network(self, graph: Graph) -> Network:
         model = self._core.read_model(manifest.content(self.folder, graph))
         if graph.network == PERCEPTION:
-            return _perceiver(self._request(model, "f32"))
+            return _perceiver(self._request(model, "f32", self._threads))
 
         @lru_cache(maxsize=SIZES)
-        def sized(*shapes: tuple[int, ...]) -> Any:
+        def sized(*shapes: tuple[int, ...]) -> Request:
             model.reshape(dict(zip(graph.inputs, shapes, strict=True)))
-            return self._request(model, self._hint)
+            return self._request(model, self._hint, 1 if prod(shapes[0]) <= SMALL else self._threads)
 
-        return _derainer(lambda feed: sized(*(feed[name].shape for name in graph.inputs)))
+        making = Lock()
 
-    def _request(self, model: Any, hint: str) -> Any:
-        return self._core.compile_model(model, "CPU", self._config(hint)).create_infer_request()
+        def request(feed: Mapping[str, NDArray[Any]]) -> Request:
+            with making:
+                return sized(*(feed[name].shape for name in graph.inputs))
+
+        return _derainer(request)
+
+    def _request(self, model: Any, hint: str, threads: int) -> Request:
+        return self._core.compile_model(model, "CPU", _config(hint, threads)).create_infer_request(), Lock()
 
     def close(self) -> None:
         """Models free themselves."""
 
-    def _config(self, hint: str) -> dict[str, Any]:
-        """Threads are not pinned: they share the cores with decoding and encoding."""
-        threads = {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
-        return {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **threads}
+
+def _config(hint: str, threads: int) -> dict[str, Any]:
+    """Threads are not pinned: they share the cores with decoding and encoding."""
+    shared = {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    return {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **shared}
 
 
-def _perceiver(request: Any) -> Network:
+def _perceiver(requested: Request) -> Network:
+    request, busy = requested
+
     def run(feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        return [request.infer(dict(feed), share_inputs=True)[0]]
+        with busy:
+            return [request.infer(dict(feed), share_inputs=True)[0]]
 
     return run
 
 
-def _derainer(requested: Callable[[Mapping[str, NDArray[Any]]], Any]) -> Network:
+def _derainer(requested: Callable[[Mapping[str, NDArray[Any]]], Request]) -> Network:
     """requested: the compiled request that a feed's shapes want."""
 
     def run(feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The network writes into arrays that the caller then owns: no copy."""
-        request = requested(feed)
+        request, busy = requested(feed)
         y, uv = feed["y"], feed["uv"]
         outputs: list[NDArray[Any]] = [np.empty_like(y), np.empty_like(uv), np.empty(y.shape, np.uint8)]
-        for place, array in enumerate(outputs):
-            request.set_output_tensor(place, openvino.Tensor(array, shared_memory=True))
-        request.infer(dict(feed), share_inputs=True, share_outputs=True)
+        with busy:
+            for place, array in enumerate(outputs):
+                request.set_output_tensor(place, openvino.Tensor(array, shared_memory=True))
+            request.infer(dict(feed), share_inputs=True, share_outputs=True)
         return outputs
 
     return run

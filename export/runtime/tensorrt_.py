@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..profile import Profile, profile
 from ..to_tensorrt import LOGGER, build
 from . import gpu
 from .base import Network
-from .captured import Captured, signature
+from .captured import Sizes
 
 DEVICE = "cuda"
 TYPES = {trt.DataType.FLOAT: torch.float32, trt.DataType.INT32: torch.int32, trt.DataType.UINT8: torch.uint8}
@@ -41,12 +42,13 @@ class TensorRt:
             raise RuntimeMissing("tensorrt: torch sees no NVIDIA GPU; use --runtime openvino or onnx")
         self.folder = folder or manifest.GRAPHS
         self.precision = "fp16" if precision == "auto" else precision
-        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream, self._busy = torch.cuda.Stream(), Lock()  # type: ignore[no-untyped-call]
         self._loader = trt.Runtime(LOGGER)
         self._store = EngineStore(cache.folder() / "engines")
 
     def network(self, graph: Graph) -> Network:
-        return _Network(self, graph if graph.network == PERCEPTION else replace(graph, dtype="i32"))
+        bound = _Engines(self, graph if graph.network == PERCEPTION else replace(graph, dtype="i32"))
+        return Sizes(bound, self._stream, self._busy)
 
     def engine(self, graph: Graph, shapes: Profile) -> Any:
         """The engine for a graph and a range of shapes, from the store, or built now."""
@@ -60,27 +62,18 @@ class TensorRt:
         """Engines free themselves."""
 
 
-class _Network:
-    """One graph: an engine for each range of shapes met, buffers and a CUDA graph for the present size."""
+class _Engines:
+    """One graph: an engine for each range of shapes met, bound to one size."""
 
     def __init__(self, owner: TensorRt, graph: Graph) -> None:
         self._owner, self._graph = owner, graph
         self._engines: dict[Profile, Any] = {}
-        self._captured: dict[object, Captured] = {}
 
-    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        key = signature(feed)
-        if key not in self._captured:
-            self._captured.clear()
-            bound = _Bound(self._engine(feed), self._graph, feed)
-            self._captured[key] = Captured(bound, feed, self._owner.stream)
-        return self._captured[key](feed)
-
-    def _engine(self, feed: Mapping[str, NDArray[Any]]) -> Any:
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> _Bound:
         shapes = profile(*next(iter(feed.values())).shape[-2:])
         if shapes not in self._engines:
             self._engines[shapes] = self._owner.engine(self._graph, shapes)
-        return self._engines[shapes]
+        return _Bound(self._engines[shapes], self._graph, feed)
 
 
 class _Bound:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from ...models import store
 from ...models.subnet import PlaneNet
 from ..graph import PERCEPTION, Graph
 from .base import Network
-from .captured import Captured, signature, tensor
+from .captured import Sizes, tensor
 
 TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -29,13 +30,15 @@ class Torch:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         fast = "bf16" if self.device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
         self.precision = fast if precision == "auto" else precision
+        self._busy = Lock()
         torch.set_num_threads(threads)
 
     def network(self, graph: Graph) -> Network:
         net = module(graph, self.folder).to(self.device).to(memory_format=torch.channels_last)
-        low = None if graph.network == PERCEPTION else TYPES[self.precision]
-        runner = _Cuda if self.device == "cuda" else _Cpu
-        return runner(net, graph.inputs, low)
+        runner = _Runner(net, graph.inputs, None if graph.network == PERCEPTION else TYPES[self.precision])
+        if self.device == "cpu":
+            return runner
+        return Sizes(lambda feed: runner.work, torch.cuda.Stream(), self._busy)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Modules free themselves."""
@@ -50,37 +53,20 @@ def module(graph: Graph, folder: Path = store.WEIGHTS) -> nn.Module:
     return PlaneNet(store.subnet(graph.pattern, graph.network, folder)).eval()
 
 
-class _Cpu:
+class _Runner:
     def __init__(self, net: nn.Module, inputs: Sequence[str], low: torch.dtype | None) -> None:
         self._net, self._inputs, self._low = net, inputs, low
 
     def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         tensors = {name: tensor(array) for name, array in feed.items()}
         with torch.inference_mode():
-            return [result.numpy() for result in self._work(tensors)]
+            return [result.numpy() for result in self.work(tensors)]
 
-    def _work(self, tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
+    def work(self, tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
         device = next(iter(tensors.values())).device.type
         with torch.autocast(device, self._low, enabled=self._low is not None, cache_enabled=False):
             results = self._net(*(tensors[name] for name in self._inputs))
         return (results,) if isinstance(results, Tensor) else tuple(results)
-
-
-class _Cuda(_Cpu):
-    """The same work, captured once for each size."""
-
-    def __init__(self, net: nn.Module, inputs: Sequence[str], low: torch.dtype | None) -> None:
-        super().__init__(net, inputs, low)
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._captured: dict[object, Captured] = {}
-
-    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        key = signature(feed)
-        with torch.inference_mode():
-            if key not in self._captured:
-                self._captured.clear()
-                self._captured[key] = Captured(self._work, feed, self._stream)
-            return self._captured[key](feed)
 
 
 open_backend = Torch

@@ -16,7 +16,7 @@ from ...export.runtime.base import Runtime
 from ...models.spec import NEIGHBOURS
 from ..codec import Settings
 from ..decode import LIMIT
-from ..derain import Held, clean, held
+from ..derain import BEYOND, Held, clean, held
 from ..errors import OptionError
 from ..frame import Frame
 from ..route import route
@@ -162,9 +162,8 @@ class Stream:
         self.report.patterns[frame.pattern] += 1
         if self.plan.level == "pass":
             return frame
-        now = held(frame)
-        self._window = [] if frame.cut else self._window[-NEIGHBOURS:]
-        self._window.append(Held(frame, 2 * now.by) if self.plan.level == "half" else now)
+        self._window = [] if frame.cut else self._window[-NEIGHBOURS - BEYOND :]
+        self._window.append(held(frame, self.runtime, live=True, slower=2 if self.plan.level == "half" else 1))
         if frame.pattern == "clear":
             return frame
         with self.report.clock("derain"):
@@ -207,9 +206,7 @@ class Stream:
             self.runtime, self._lighter = self._opened.enter_context(self._lighter()), None
 
 
-def run_live(
-    job: LiveJob, runtime: Runtime, report: LiveReport | None = None, stop: threading.Event | None = None, lighter: Lighter = None
-) -> bool:
+def run_live(job: LiveJob, runtime: Runtime, report: LiveReport | None = None, stop: threading.Event | None = None, lighter: Lighter = None) -> bool:
     """Runs a live job until `stop` is set, or until an input that ends has ended. Whether every thread has gone.
 
     lighter: opens the fast network, for when the machine is too slow for `runtime`. OpenError, OptionError, WriteError, Ended.
