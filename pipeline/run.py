@@ -129,8 +129,8 @@ def side_by_side() -> Iterator[None]:
 
 
 def aligners() -> int:
-    """Frames to align at once."""
-    return min(ALIGNERS, cores())
+    """Frames to align at once: on half of the cores, which sleep when the network is the slower one."""
+    return min(ALIGNERS, max(1, cores() // 2))
 
 
 def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report, stop: threading.Event, show: Callable[[Frame], None]) -> None:
