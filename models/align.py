@@ -52,7 +52,6 @@ Plane = NDArray[Any]
 Flow = NDArray[Any]
 """Of a thumbnail, (H, W, 2) float32: (dx, dy) in its pixels."""
 
-
 Derain = Callable[[Plane, Plane], Plane]
 """Takes the rain out of a thumbnail: luma (H, W) uint8 and its state (4, H, W), as `near` makes it, to luma."""
 
@@ -143,15 +142,15 @@ class Seen:
         return _sorted(planes)
 
 
-def near(window: Sequence[Seen], centre: int, before: int | None = None, after: int | None = None) -> Plane:
+def near(window: Sequence[Seen], centre: int, before: int = AROUND, after: int = AROUND) -> Plane:
     """Aligned state of `window[centre]`: (4, H, W) in its dtype, sorted at each pixel from dark to bright.
 
-    window: consecutive frames of one shot with the same size. before, after: how many of those on either side are used, all by default;
-    what lies beyond shows how their thumbnails look without rain. If there are AROUND // 2 on each side, so many are used, and the darkest and the
-    brightest are left out at each pixel; else those that are no further than NEIGHBOURS allow: far ones come with more error. The frame
-    itself stands in for every neighbour that the window lacks.
+    window: consecutive frames of one shot with the same size. before, after: how many of those on either side may be used; what lies beyond
+    shows how their thumbnails look without rain. If there are AROUND // 2 on each side, so many are used, and the darkest and the brightest are
+    left out at each pixel; else those that are no further than NEIGHBOURS allow: far ones come with more error. The frame itself stands in
+    for every neighbour that the window lacks.
     """
-    count = centre if before is None else min(before, centre), len(window) - 1 - centre if after is None else min(after, len(window) - 1 - centre)
+    count = min(before, centre), min(after, len(window) - 1 - centre)
     if min(count) >= AROUND // 2:
         return _sorted(_chain(window, centre, -1, AROUND // 2) + _chain(window, centre, 1, AROUND // 2))
     reach = NEIGHBOURS // 2 if min(count) else NEIGHBOURS

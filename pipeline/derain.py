@@ -58,13 +58,14 @@ class Held:
             return self._seen
 
 
-def held(frame: Frame, runtime: Runtime, live: bool = False, whole: bool = False, slower: int = 1) -> Held:
-    """A frame that is reduced if it has very many lines. whole: it is not. slower: by so much more. live: as of `network`."""
-    return Held(frame, thumbnails(runtime, frame.pattern, live), slower * (1 if whole else fold(frame.height, frame.width)))
+def held(frame: Frame, runtime: Runtime, live: bool = False, whole: bool = False, half: bool = False) -> Held:
+    """A frame that is reduced if it has very many lines. whole: it is not. half: to half of that. live: as of `network`."""
+    by = 1 if whole else fold(frame.height, frame.width)
+    return Held(frame, thumbnails(runtime, frame.pattern, live), 2 * by if half else by)
 
 
 def thumbnails(runtime: Runtime, pattern: str, live: bool) -> Derain:
-    """Takes the rain out of thumbnails of frames with that pattern, which are gray."""
+    """Takes the rain out of thumbnails, which are gray, of frames with that pattern. live: as of `network`."""
 
     def derain(small: Plane, state: Plane) -> Plane:
         if pattern == "clear":

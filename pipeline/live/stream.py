@@ -163,7 +163,7 @@ class Stream:
         if self.plan.level == "pass":
             return frame
         self._window = [] if frame.cut else self._window[-NEIGHBOURS - BEYOND :]
-        self._window.append(held(frame, self.runtime, live=True, slower=2 if self.plan.level == "half" else 1))
+        self._window.append(held(frame, self.runtime, live=True, half=self.plan.level == "half"))
         if frame.pattern == "clear":
             return frame
         with self.report.clock("derain"):
