@@ -23,6 +23,7 @@ from onnx import TensorProto, helper
 from derain_video.export import cache, manifest
 from derain_video.export.graph import Graph
 from derain_video.export.probe import drawn
+from derain_video.export.runtime import captured
 
 BUILT: list[bytes] = []
 
@@ -159,7 +160,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ours = ("derain_video.export.to_tensorrt", "derain_video.export.runtime.tensorrt_")
     for name in ours:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    from derain_video.export.runtime import captured, tensorrt_
+    from derain_video.export.runtime import tensorrt_
 
     monkeypatch.setattr(tensorrt_, "DEVICE", "cpu")
     monkeypatch.setattr(captured, "Captured", Direct)
@@ -193,15 +194,16 @@ def test_one_engine_serves_a_bucket_and_is_kept_for_the_next_process(backend: An
     assert len(BUILT) == 2 and len(list((tmp_path / "cache").rglob("engine.plan"))) == 2
 
 
-def test_frames_and_their_thumbnails_stay_captured_together(backend: Any) -> None:
+def test_the_sizes_met_last_stay_captured(backend: Any) -> None:
     run = backend.network(Graph("fast", "light", "u8"))
-    frame, thumbnail, other = drawn(128, 192), drawn(64, 96), drawn(64, 64)
+    sizes = [drawn(64, 64 + 8 * k).feed() for k in range(captured.SIZES + 1)]
     Direct.made = 0
-    for _ in range(3):
-        run(frame.feed()), run(thumbnail.feed())
-    assert Direct.made == 2
-    run(other.feed()), run(thumbnail.feed())
-    assert Direct.made == 3
+    for feed in (*sizes[:-1], *sizes[:-1]):
+        run(feed)
+    assert Direct.made == captured.SIZES
+    for feed in (sizes[-1], sizes[1], sizes[0]):  # the first has gone for the last
+        run(feed)
+    assert Direct.made == captured.SIZES + 2
 
 
 def test_a_missing_graph_names_the_command_that_makes_it(backend: Any) -> None:

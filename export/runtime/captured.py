@@ -1,6 +1,7 @@
 """Work on the GPU at fixed addresses: planes are copied in, a CUDA graph is replayed, planes are copied out; all on one stream.
 
-Used by the torch runtime, as it was run on an H200 (planes were copied by numpy then, and one size was kept), and by the TensorRT runtime, which was run on no GPU by us.
+Used by the torch runtime, as it was run on an H200 (planes were copied by numpy then, and one size was kept), and by the TensorRT runtime, which
+was run on no GPU by us.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-SIZES = 2
-"""Sizes for which a network is kept captured: frames and their thumbnails."""
+SIZES = 4
+"""Sizes for which a network is kept captured: frames and their thumbnails, of two streams."""
 
 WARM_UPS = 3
 """Runs before the capture, in which libraries choose their kernels and allocate."""
@@ -71,6 +72,7 @@ class Sizes:
                 if len(self._captured) == SIZES:
                     del self._captured[next(iter(self._captured))]
                 self._captured[key] = Captured(self._work(feed), feed, self._stream)
+            self._captured[key] = self._captured.pop(key)  # the latest last
             return self._captured[key](feed)
 
 

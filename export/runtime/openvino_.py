@@ -21,8 +21,8 @@ from ..errors import RuntimeMissing
 from ..graph import PERCEPTION, Graph
 from .base import Network
 
-SIZES = 4
-"""Sizes for which a sub-network is kept compiled; compiling takes about 0.1 s."""
+SIZES = 8
+"""Sizes for which a sub-network is kept compiled, of frames and their thumbnails; compiling takes about 0.1 s."""
 
 SMALL = 1 << 17
 """Most luma pixels of a picture, a thumbnail, that is worth one thread alone: with two, half as much time again goes to waiting."""
