@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..export.runtime.base import Runtime
-from ..models.align import Flow, Look, Seen, near
+from ..models.align import Flow, Look, Seen, darker, near
 from ..models.planes import pad
 from ..pipeline.chroma import split
 from ..pipeline.derain import BEYOND, Ready, network, restored, thumbnails
@@ -131,12 +131,13 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
     kept: dict[int, Seen] = {}
     spent = 0.0
     live = state.routed and not state.after
+    derain = darker if state.motion is Still else thumbnails(runtime, pattern, live)  # nothing is seen on thumbnails where nothing is aligned
     before, after = (count and count + BEYOND for count in (state.before, state.after))
     for t, frame in enumerate(frames(clip)):
         started = time.perf_counter()
         first, last = max(0, t - before), min(len(clip), t + after + 1)
         for k in range(first, last):
-            kept.setdefault(k, Seen(clip.y[k], derain=thumbnails(runtime, pattern, live), look=state.motion))
+            kept.setdefault(k, Seen(clip.y[k], derain=derain, look=state.motion))
         planes = near([kept[k] for k in range(first, last)], t - first, state.before, state.after)
         spent += time.perf_counter() - started
         y, uv = split(frame)

@@ -148,29 +148,28 @@ def near(window: Sequence[Seen], centre: int, before: int = AROUND, after: int =
     window: consecutive frames of one shot with the same size. before, after: how many of those on either side may be used; what lies beyond
     shows how their thumbnails look without rain. If there are AROUND // 2 on each side, so many are used, and the darkest and the brightest are
     left out at each pixel; else those that are no further than NEIGHBOURS allow: far ones come with more error. The frame itself stands in
-    for every neighbour that the window lacks.
+    for every neighbour that the window lacks. after = 0, as in live streams: thumbnails are derained by what came before them alone, once each.
     """
     count = min(before, centre), min(after, len(window) - 1 - centre)
-    if min(count) >= AROUND // 2:
-        return _sorted(_chain(window, centre, -1, AROUND // 2) + _chain(window, centre, 1, AROUND // 2))
-    reach = NEIGHBOURS // 2 if min(count) else NEIGHBOURS
-    planes = _chain(window, centre, -1, min(reach, count[0])) + _chain(window, centre, 1, min(reach, count[1]))
+    reach = AROUND // 2 if min(count) >= AROUND // 2 else NEIGHBOURS // 2 if min(count) else NEIGHBOURS
+    ahead = after > 0
+    planes = _chain(window, centre, -1, min(reach, count[0]), ahead) + _chain(window, centre, 1, min(reach, count[1]), ahead)
     return _sorted(planes + [window[centre].luma] * (NEIGHBOURS - len(planes)))
 
 
-def _chain(window: Sequence[Seen], centre: int, step: int, count: int) -> list[Plane]:
-    """Luma of `count` frames, each one `step` further from the centre, carried over to it."""
+def _chain(window: Sequence[Seen], centre: int, step: int, count: int, ahead: bool) -> list[Plane]:
+    """Luma of `count` frames, each one `step` further from the centre, carried over to it. ahead: thumbnails see what comes after them."""
     planes, flow = [], None
     for place in range(centre + step, centre + step * (count + 1), step):
         other = window[place]
-        flow = _compose(flow, _dry(window, place - step).flow_to(_dry(window, place), later=step > 0))
+        flow = _compose(flow, _dry(window, place - step, ahead).flow_to(_dry(window, place, ahead), later=step > 0))
         planes.append(other.luma if flow is None else _carried(other.luma, flow, other.scale))
     return planes
 
 
-def _dry(window: Sequence[Seen], place: int) -> Look:
-    beside = (window[k] if 0 <= k < len(window) else None for k in (place - 1, place + 1))
-    return window[place].dry(*beside)
+def _dry(window: Sequence[Seen], place: int, ahead: bool) -> Look:
+    before = window[place - 1] if place else None
+    return window[place].dry(before, window[place + 1] if ahead and place + 1 < len(window) else None)
 
 
 def _sorted(planes: Sequence[Plane]) -> Plane:

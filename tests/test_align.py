@@ -69,8 +69,8 @@ def test_far_neighbours_are_used_where_both_sides_have_them(before: int, after: 
 def test_what_lies_beyond_shows_how_thumbnails_look_without_rain_and_no_more() -> None:
     window = [Seen(np.full((32, 32), 40 + 10 * step, np.uint8)) for step in range(9)]
     assert near(window, 4, 3, 3)[:, 5, 5].tolist() == [60, 70, 90, 100]
-    assert near(window, 4, 1, 0)[:, 5, 5].tolist() == [70, 80, 80, 80]
     assert [set(seen._dry) for seen in window] == [set()] + [{(True, True)}] * 7 + [set()]
+    assert near(window, 4, 1, 0)[:, 5, 5].tolist() == [70, 80, 80, 80]
 
 
 def test_every_thumbnail_is_derained_once_with_state_from_one_frame_on_each_side() -> None:
@@ -84,6 +84,9 @@ def test_every_thumbnail_is_derained_once_with_state_from_one_frame_on_each_side
     for centre in range(3):
         near(window, centre)
     assert sorted(asked) == [(10, [10, 10, 40, 50]), (40, [10, 40, 40, 40]), (50, [10, 50, 50, 50])]
+    asked.clear()
+    near([Seen(seen.luma, derain=derain) for seen in window], 2, 2, 0)
+    assert sorted(asked) == [(10, [10, 10, 10, 50]), (40, [10, 40, 40, 40]), (50, [50, 50, 50, 50])]
     assert darker(np.full((1, 1), 40, np.uint8), np.array([10, 30, 50, 60], np.uint8)[:, None, None]) == 30
 
 
