@@ -27,7 +27,6 @@ SIZES = 8
 SMALL = 1 << 17
 """Most luma pixels of a picture, a thumbnail, that is worth one thread alone: with two, half as much time again goes to waiting."""
 
-
 Request = tuple[Any, Lock]
 """A compiled network, and who uses it."""
 
