@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -21,11 +20,11 @@ import torch
 from torch import nn
 
 from derain_video.export import cli, edge, manifest, parity, runtime, to_onnx
-from derain_video.export.errors import ExportError, GraphError, OptionError, ParityError, RuntimeMissing
+from derain_video.export.errors import GraphError, ParityError, RuntimeMissing
 from derain_video.export.graph import PERCEPTION, Graph
 from derain_video.export.half import packed, types
 from derain_video.export.probe import Probe, drawn, footage
-from derain_video.export.runtime import Runtime, gpu, threads
+from derain_video.export.runtime import Runtime
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
 from derain_video.models.spec import DRY, FAST, NETWORKS, PAST, QUALITY, RAINY, STILL, NetSpec
@@ -166,68 +165,6 @@ def test_networks_are_built_when_first_used(graphs: Path) -> None:
             networks.derain("heavy", frame.y, frame.uv, frame.near, 255)
 
 
-@pytest.fixture
-def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "count", lambda: 0)
-
-
-@pytest.mark.usefixtures("no_gpu")
-def test_auto_takes_openvino_on_a_processor_and_says_so(graphs: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", "derain_video"), runtime.load(folder=graphs) as found:
-        assert found.name == ("openvino" if runtime.installed("openvino") else "onnx")
-    assert f"runtime {found.name}: " in caplog.text
-
-
-@pytest.mark.usefixtures("no_gpu")
-def test_auto_passes_over_a_library_that_does_not_load(
-    graphs: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(runtime.NEEDS, "openvino", ("json",))
-    monkeypatch.setitem(sys.modules, "derain_video.export.runtime.openvino_", None)
-    with runtime.load(folder=graphs) as found:
-        assert found.name == "onnx"
-    assert "runtime openvino does not load" in caplog.text and "pip install openvino" in caplog.text
-
-
-def test_with_a_gpu_tensorrt_comes_first_then_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "count", lambda: 1)
-    assert [name for name, _ in runtime.candidates()][:2] == ["tensorrt", "torch"]
-
-
-@pytest.mark.parametrize(
-    ("device", "precision", "model", "size"),
-    [("cuda", "bf16", "auto", "quality"), ("cuda", "fp32", "auto", "fast"), ("cpu", "bf16", "auto", "fast"), ("cuda", "bf16", "fast", "fast")],
-)
-def test_auto_takes_the_larger_size_on_a_gpu_of_low_precision(
-    device: str, precision: str, model: str, size: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = SimpleNamespace(name="torch", device=device, precision=precision)
-    monkeypatch.setattr(runtime, "_backend", lambda *_: lambda *_: backend)
-    assert runtime.load("torch", model=model).model == size
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"name": "cuda"}, OptionError, "runtime 'cuda' is not offered; choose one of auto, tensorrt"),
-        ({"precision": "fp8"}, OptionError, "precision 'fp8' is not offered"),
-        ({"model": "huge"}, OptionError, "model 'huge' is not offered; choose one of auto, fast, quality"),
-        ({"name": "openvino", "precision": "fp16"}, OptionError, "openvino has no precision fp16; it offers fp32, bf16, int8"),
-        ({"threads": -1}, OptionError, "-1 threads"),
-    ],
-)
-def test_what_is_not_offered_is_refused_in_one_line(options: dict[str, Any], error: type[ExportError], words: str) -> None:
-    with pytest.raises(error, match=words) as caught:
-        runtime.load(**options)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_runtime_comes_with_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(runtime.NEEDS, "tensorrt", ("no_such_module",))
-    with pytest.raises(RuntimeMissing, match=r"runtime tensorrt is not installed: pip install 'derain-video\[tensorrt\]'"):
-        runtime.load("tensorrt")
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -242,11 +179,6 @@ def test_planes_that_do_not_fit_are_refused(change: dict[str, Any], words: str, 
     planes = {"pattern": "light", "y": frame.y, "uv": frame.uv, "near": frame.near, "peak": 255, **change}
     with runtime.load("onnx", folder=graphs) as networks, pytest.raises(ValueError, match=words):
         networks.derain(**planes)
-
-
-@pytest.mark.parametrize(("cores", "wanted"), [(1, 1), (2, 2), (3, 3), (4, 3), (8, 6), (16, 12), (64, 32)])
-def test_threads_leave_room_for_decoding_and_encoding(cores: int, wanted: int) -> None:
-    assert threads.share(cores) == wanted
 
 
 def test_the_manifest_says_what_each_file_is(graphs: Path) -> None:
