@@ -25,7 +25,7 @@ SIZES = 8
 """Sizes for which a sub-network is kept compiled, of frames and their thumbnails; compiling takes about 0.1 s."""
 
 SMALL = 1 << 17
-"""Most luma pixels of a picture, a thumbnail, that is worth one thread alone: with two, half as much time again goes to waiting."""
+"""Most luma pixels of a picture, a thumbnail, that is worth one thread alone: of two, each would wait for the other longer than it helps."""
 
 Request = tuple[Any, Lock]
 """A compiled network, and who uses it."""

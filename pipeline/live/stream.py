@@ -206,7 +206,9 @@ class Stream:
             self.runtime, self._lighter = self._opened.enter_context(self._lighter()), None
 
 
-def run_live(job: LiveJob, runtime: Runtime, report: LiveReport | None = None, stop: threading.Event | None = None, lighter: Lighter = None) -> bool:
+def run_live(
+    job: LiveJob, runtime: Runtime, report: LiveReport | None = None, stop: threading.Event | None = None, lighter: Lighter = None
+) -> bool:
     """Runs a live job until `stop` is set, or until an input that ends has ended. Whether every thread has gone.
 
     lighter: opens the fast network, for when the machine is too slow for `runtime`. OpenError, OptionError, WriteError, Ended.
