@@ -12,6 +12,9 @@ from .spec import MULTIPLE
 Planes = NDArray[Any]
 """uint8 or uint16."""
 
+GRAY = 128
+"""Chroma of what has no colour, in 8 bits."""
+
 
 def pad(y: Planes, uv: Planes, near: Planes) -> tuple[Planes, Planes, Planes]:
     """Planes padded by repeating the right and bottom edge, so that height and width are multiples of MULTIPLE.
@@ -25,6 +28,12 @@ def pad(y: Planes, uv: Planes, near: Planes) -> tuple[Planes, Planes, Planes]:
         _grow(uv[None], height // 2, width // 2),
         _grow(near[None], height, width),
     )
+
+
+def gray(y: Planes, near: Planes) -> tuple[Planes, Planes, Planes]:
+    """What `pad` returns for uint8 luma without colour, such as a thumbnail's."""
+    height, width = y.shape
+    return pad(y, np.full((2, (height + 1) // 2, (width + 1) // 2), GRAY, np.uint8), near)
 
 
 def crop(plane: Planes, height: int, width: int) -> Planes:

@@ -46,13 +46,14 @@ def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNe
     Sizes with one network for everything give that one. That of STILL is QUALITY's whatever the size, asked twice.
     """
     if pattern == STILL:
-        return Mirrored(network("generalist", QUALITY.name, folder))
-    return network("generalist" if SPECS[size].alone else pattern, size, folder)
+        return Mirrored(network(folder / f"{QUALITY.name}_generalist.safetensors", QUALITY.name))
+    name = "generalist" if SPECS[size].alone else pattern
+    return network(folder / f"{size}_{name}.safetensors", size)
 
 
-def network(name: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet:
-    """The network in one file of weights."""
-    state, facts = load(folder / f"{size}_{name}.safetensors")
+def network(path: Path, size: str) -> DerainNet:
+    """The network of that size in one file of weights, for inference."""
+    state, facts = load(path)
     net = DerainNet(replace(SPECS[size], attention=facts.get("attention", SPECS[size].attention)))
     net.load_state_dict(state)
     return net.eval().requires_grad_(False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..export.runtime.base import Runtime
 from ..models.align import Derain, Seen, near
-from ..models.planes import crop, pad
+from ..models.planes import crop, gray, pad
 from ..models.spec import AROUND, NEIGHBOURS, PAST, STILL
 from . import tiles
 from .ahead import spread
@@ -32,9 +32,6 @@ is as its network knows it. What has neighbours loses more detail by that than r
 
 SURE = 0.016
 """Share of the pixels that must surely be rain at half the size, or the frame stays as it is: detail would be all that is lost."""
-
-GRAY = 128
-"""Chroma of what has no colour, in 8 bits."""
 
 DONE = "done before"
 """Stands for the pattern of frames that an earlier run has derained."""
@@ -70,10 +67,8 @@ def thumbnails(runtime: Runtime, pattern: str, live: bool) -> Derain:
     def derain(small: Plane, state: Plane) -> Plane:
         if pattern == "clear":
             return small
-        height, width = small.shape
-        uv = np.full((2, (height + 1) // 2, (width + 1) // 2), GRAY, np.uint8)
-        clean = runtime.derain(network(pattern, NEIGHBOURS, live), *pad(small, uv, state), 255)
-        return np.ascontiguousarray(crop(clean.y, height, width)[0])
+        clean = runtime.derain(network(pattern, NEIGHBOURS, live), *gray(small, state), 255)
+        return np.ascontiguousarray(crop(clean.y, *small.shape)[0])
 
     return derain
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from open_clip.model import CLIP
 
+from derain_video.export.runtime import load as load_runtime
 from derain_video.models import perception
 from derain_video.models.perception import ClipError, blank
 from derain_video.models.store import WEIGHTS, load, save, subnet
@@ -19,6 +20,7 @@ from derain_video.models.train.clutter import barred, passed, strewn
 from derain_video.models.train.footage import Scene, cut
 from derain_video.models.train.footage import load as load_footage
 from derain_video.models.train.rain import bank
+from derain_video.pipeline.derain import thumbnails
 
 
 @pytest.fixture(scope="module")
@@ -227,19 +229,29 @@ def test_a_missing_compiler_is_one_line(footage: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("pattern", "windows"),
     [
-        ("past", {(n, n - 1) for n in range(2, 8)}),
-        ("heavy", {(7, 3), (2, 0), (3, 0), (4, 0), (3, 1), (4, 1), (5, 1), (6, 2)}),
+        ("past", {(n, n - 1, 0) for n in range(2, 8)}),
+        ("heavy", {(7, 3, 3), (2, 0, 1), (3, 0, 2), (4, 0, 3), (3, 1, 1), (4, 1, 2), (5, 1, 3), (6, 2, 3)}),
     ],
 )
 def test_each_network_learns_from_the_windows_it_will_see(
-    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, windows: set[tuple[int, int]]
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, windows: set[tuple[int, int, int]]
 ) -> None:
     scene, g, seen = load_footage([footage])[0], torch.Generator().manual_seed(1), set()
     rendered = data.render(g, scene, {}, "clear")
     monkeypatch.setattr(data, "render", lambda *_: rendered)
     monkeypatch.setattr(data, "compress", lambda _, y, uv: (y, uv))
-    monkeypatch.setattr(data, "near", lambda window, centre: seen.add((len(window), centre)) or np.zeros((4, 256, 256), np.uint8))
+    monkeypatch.setattr(data, "near", lambda window, centre, after: seen.add((len(window), centre, after)) or np.zeros((4, 256, 256), np.uint8))
     making = loop.specialist(pattern, 1, "fast", tmp_path, 1).making
     for _ in range(300):
         making(g, scene, {}, "clear")
     assert seen == windows
+
+
+def test_training_derains_thumbnails_as_the_pipeline_does() -> None:
+    draw = np.random.default_rng(0)
+    luma = draw.integers(60, 200, (45, 70), np.uint8)
+    state = np.sort(draw.integers(40, 160, (4, 45, 70), np.uint8), 0)
+    recipe = loop.Recipe("fast_generalist", 1, start=WEIGHTS / "fast_heavy.safetensors")
+    made = recipe.making.keywords["derain"](luma, state)
+    wanted = thumbnails(load_runtime("torch", precision="fp32"), "heavy", live=False)(luma, state)
+    assert not np.array_equal(made, luma) and np.array_equal(made, wanted)

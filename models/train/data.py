@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..align import Seen, near
+from ..align import Derain, Seen, darker, near
 from ..spec import AROUND, NEIGHBOURS, PATTERNS
 from .camera import compress, expose, shoot
 from .clutter import passed, strewn
@@ -90,12 +90,12 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
     return Clip(rainy_y, rainy_uv, y, mask, now)
 
 
-def sample(g: torch.Generator, clip: Clip, window: Window) -> Sample:
-    """The frame of a rendered clip that a derainer sees, with the state that it would have."""
+def sample(g: torch.Generator, clip: Clip, window: Window, derain: Derain) -> Sample:
+    """The frame of a rendered clip that a derainer sees, with the state that it would have. derain: for thumbnails."""
     y, uv = compress(g, whole(clip.rainy_y), whole(clip.rainy_uv))
     first, last, centre = window
-    seen = [Seen(np.ascontiguousarray(frame)) for frame in y[first:last]]
-    state = near(seen, centre - first)
+    seen = [Seen(np.ascontiguousarray(frame), derain=derain) for frame in y[first:last]]
+    state = near(seen, centre - first, after=last - 1 - centre)
     return Sample(
         torch.from_numpy(y[centre].copy())[None],
         torch.from_numpy(uv[centre].copy()),
@@ -111,31 +111,31 @@ def whole(plane: Tensor) -> NDArray[np.uint8]:
     return (plane * 255).round().clamp(0, 255).byte().numpy()
 
 
-def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, derain: Derain = darker) -> Sample:
     """One sample of `scene` under rain of `pattern`: three frames each way mostly, else at a shot's edge."""
     clip, middle = render(g, scene, storms, pattern), FRAMES // 2
     if uniform(g, 0, 1) < 0.8:
-        return sample(g, clip, (0, FRAMES, middle))
+        return sample(g, clip, (0, FRAMES, middle), derain)
     before, after = EDGES[int(torch.randint(len(EDGES), (), generator=g))]
-    return sample(g, clip, (middle - before, middle + 1 + after, middle))
+    return sample(g, clip, (middle - before, middle + 1 + after, middle), derain)
 
 
-def make_past(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+def make_past(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, derain: Derain = darker) -> Sample:
     """One sample whose neighbours all lie before it: as many as are used mostly, else fewer."""
     clip, last = render(g, scene, storms, pattern), FRAMES - 1
     first = 0 if uniform(g, 0, 1) < 0.8 else int(torch.randint(1, last, (), generator=g))
-    return sample(g, clip, (first, FRAMES, last))
+    return sample(g, clip, (first, FRAMES, last), derain)
 
 
-def make_still(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+def make_still(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, derain: Derain = darker) -> Sample:
     """One sample without neighbours."""
-    return sample(g, render(g, scene, storms, pattern, frames=1), (0, 1, 0))
+    return sample(g, render(g, scene, storms, pattern, frames=1), (0, 1, 0), derain)
 
 
-def make_any(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> Sample:
+def make_any(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, derain: Derain = darker) -> Sample:
     """One sample with the neighbours that any frame may have: for a network that serves files, live streams and stills."""
     draw = uniform(g, 0, 1)
-    return (make if draw < 0.55 else make_past if draw < 0.75 else make_still)(g, scene, storms, pattern)
+    return (make if draw < 0.55 else make_past if draw < 0.75 else make_still)(g, scene, storms, pattern, derain)
 
 
 class Pool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
 from .precision import autocast
+from .thumbnail import Begun
 
 SHARES = {"clear": 0.12, "light": 0.38, "heavy": 0.5}
 """How often the generalist sees each pattern. No downpour: whether a veil is to be lifted is what routing tells, and one network
@@ -68,10 +70,9 @@ class Recipe:
 
     @property
     def making(self) -> Making:
-        """How its samples are made."""
-        if SPECS[self.size].alone:
-            return make_any
-        return make_past if self.pattern == PAST else make
+        """How its samples are made; from weights to begin from, those derain the thumbnails."""
+        draw = make_any if SPECS[self.size].alone else make_past if self.pattern == PAST else make
+        return partial(draw, derain=Begun(self.start, self.size)) if self.start else draw
 
     @property
     def budget(self) -> float:
