@@ -136,7 +136,7 @@ class Seen:
     def _state(self, before: Seen | None, after: Seen | None) -> Plane:
         planes = [self._small] * (NEIGHBOURS - 2)
         for other, later in ((before, False), (after, True)):
-            flow = self.rainy.flow_to(other.rainy, later) if other else None
+            flow = self.rainy.estimate(other.rainy, later) if other else None  # once each: not kept
             small = other._small if other else self._small
             planes.append(small if flow is None else _moved(small, flow))
         return _sorted(planes)

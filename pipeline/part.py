@@ -42,8 +42,8 @@ def note(path: Path) -> Path:
 
 
 def left(path: Path) -> list[Path]:
-    """Parts that are there."""
-    return [part for part in names(path) if part.exists()]
+    """Parts that are there; a folder of pictures has none."""
+    return [] if path.is_dir() else [part for part in names(path) if part.exists()]
 
 
 def write_note(path: Path, facts: Facts) -> None:

@@ -142,7 +142,8 @@ class PictureSink:
 @contextmanager
 def open_pictures(path: Path, like: str, video: Video, report: Report) -> Iterator[PictureSink]:
     """Pictures under their own names appear when the `with` is left without an error, and not otherwise."""
-    part = path.with_name(f"{path.name.replace('%', '')}.part")
+    whole = path.resolve()  # `.` has no name
+    part = whole.with_name(f"{whole.name.replace('%', '')}.part")
     try:
         part.mkdir(parents=True, exist_ok=True)
     except OSError as error:

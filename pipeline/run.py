@@ -189,11 +189,13 @@ def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManag
 
 
 def check_targets(job: Job) -> None:
-    """WriteError if an output is an input or another output, or if its folder is not there."""
+    """WriteError if an output is an input, another output or the root of all folders, or if its folder is not there."""
     seen = [job.source.resolve()]
     for path in filter(None, (job.target, job.mask)):
         if path.resolve() in seen or _same(path, job.source):
             raise WriteError(f"{path}: is the input, or another output; give it a name of its own")
+        if not path.resolve().name:
+            raise WriteError(f"{path}: is no place for an output; name a file or a folder")
         if not path.absolute().parent.is_dir():
             raise WriteError(f"{path}: the folder {path.parent} is not there; make it first")
         seen.append(path.resolve())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from derain_video.pipeline.errors import DerainError, OpenError, OptionError, WriteError
+from derain_video.pipeline.part import left
 from derain_video.pipeline.run import Job, run
 
 
@@ -81,6 +82,16 @@ def test_a_folder_of_single_pictures(tmp_path, runtime):
     assert read(tmp_path / "out" / "b.jpg").shape == (50, 70, 3)
     assert all((state == state[:, :1]).all() for state in runtime.states)  # each is alone
     assert runtime.looks == 2
+
+
+def test_the_current_folder_as_output(clip, fake, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run(Job(clip(width=96, height=64), Path(".")), fake(["clear"]))
+    assert len(list((tmp_path / "here").glob("frame_*.png"))) == 20
+    assert left(Path(".")) == []
+    with pytest.raises(WriteError, match="no place for an output"):
+        run(Job(clip(width=96, height=64), Path("/")), fake(["clear"]))
 
 
 def absent(tmp_path: Path) -> Path:
