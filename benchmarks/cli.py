@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models.options import THREADS, Parser, number
 from ..models.spec import RAINY
 from ..models.train.pairs import PairError
 from ..pipeline.errors import FAULTS
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="derain-bench", description=__doc__)
+    root = Parser(prog="derain-bench", description=__doc__)
     commands = root.add_subparsers(required=True, metavar="quality|ablation|temporal|stability|perception|routing|speed|trace")
     _quality(commands.add_parser("quality", help="PSNR-Y, SSIM-Y, flicker and harm on rendered validation rain, or on paired folders"))
     _ablation(commands.add_parser("ablation", help="one network against routed specialists, oracle and random routing"))
@@ -67,7 +68,7 @@ def _quality(command: argparse.ArgumentParser) -> None:
 def _ablation(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help=RAINED_ON)
     _weather(command, 12)
-    command.add_argument("--seed", type=int, default=0, help="of random routing (default %(default)s)")
+    command.add_argument("--seed", type=number(int, 0), default=0, help="of random routing (default %(default)s)")
     command.add_argument("--model", default="fast", help="size of the networks (default %(default)s)")
     command.add_argument("--weights", type=Path, metavar="FOLDER", help="trained weights in place of those that ship; all run in torch, fp32")
     _kept(command, ablation)
@@ -83,33 +84,33 @@ def _temporal(command: argparse.ArgumentParser) -> None:
 def _stability(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help="clean clips of 26 frames or more, to be rained on")
     command.add_argument("--kinds", nargs="+", metavar="KIND", default=["gusts", "dense"], help="of rain (default: gusts dense)")
-    command.add_argument("--clips", type=int, default=2, help="most clips (default %(default)s)")
+    command.add_argument("--clips", type=number(int, 0), default=2, help="most clips (default %(default)s)")
     command.add_argument("--pattern", default="auto", help="one sub-network for all frames in place of routing")
     _common(command, stability)
 
 
 def _perception(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help=RAINED_ON)
-    command.add_argument("--frames", type=int, default=3, help="frames of each clip (default %(default)s; 0: all)")
-    command.add_argument("--clips", type=int, default=0, help="most clips, and most stills (default: all)")
+    command.add_argument("--frames", type=number(int, 0), default=3, help="frames of each clip (default %(default)s; 0: all)")
+    command.add_argument("--clips", type=number(int, 0), default=0, help="most clips, and most stills (default: all)")
     _lines(command)
     _common(command, perception)
 
 
 def _lines(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--lines", type=int, default=0, help="enlarge smaller footage to so many lines before it rains: rain grows with it")
+    command.add_argument("--lines", type=number(int, 0), default=0, help="enlarge smaller footage to so many before it rains: rain grows with it")
 
 
 def _weather(command: argparse.ArgumentParser, frames: int) -> None:
     command.add_argument("--kinds", nargs="+", metavar="KIND", help="only these kinds of weather")
-    command.add_argument("--frames", type=int, default=frames, help="frames of each clip (default %(default)s; 0: all)")
-    command.add_argument("--clips", type=int, default=0, help="most clips, and most stills (default: all)")
+    command.add_argument("--frames", type=number(int, 0), default=frames, help="frames of each clip (default %(default)s; 0: all)")
+    command.add_argument("--clips", type=number(int, 0), default=0, help="most clips, and most stills (default: all)")
 
 
 def _speed(command: argparse.ArgumentParser) -> None:
     named = ", ".join(SIZES)
     command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help=f"of {named} (default: all)")
-    command.add_argument("--frames", type=int, default=240, help="at 360p; fewer as frames grow, on a GPU eight times as many (default %(default)s)")
+    command.add_argument("--frames", type=number(int, 0), default=240, help="at 360p; fewer of larger ones, on a GPU 8 times as many (%(default)s)")
     command.add_argument("--clip", type=Path, help="a clip to run on, brought to each size (default: a made scene)")
     command.add_argument("--preset", default="", help="speed of the encoder, as it names it (default: the program's choice)")
     command.add_argument("--peer", metavar="MODULE:FUNCTION", help="returns a torch network to time on the same frames: RGB in, RGB out")
@@ -119,15 +120,15 @@ def _speed(command: argparse.ArgumentParser) -> None:
 def _trace(command: argparse.ArgumentParser) -> None:
     command.add_argument("trace", type=Path, help="file that derain-video --trace wrote")
     command.add_argument("picture", type=Path, help="to write, .png or .jpg")
-    command.add_argument("--start", type=float, default=2.0, metavar="SECONDS", help="begin there (default %(default)s)")
-    command.add_argument("--span", type=float, default=0.5, metavar="SECONDS", help="draw so much (default %(default)s)")
+    command.add_argument("--start", type=number(float, 0.0), default=2.0, metavar="SECONDS", help="begin there (default %(default)s)")
+    command.add_argument("--span", type=number(float, 0.001), default=0.5, metavar="SECONDS", help="draw so much (default %(default)s)")
     command.set_defaults(run=trace, json=None)
 
 
 def _routing(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help="clean clips")
-    command.add_argument("--frames", type=int, default=0, help="frames of each clip (default: all)")
-    command.add_argument("--seed", type=int, default=0, help="of the order and the weather (default %(default)s)")
+    command.add_argument("--frames", type=number(int, 0), default=0, help="frames of each clip (default: all)")
+    command.add_argument("--seed", type=number(int, 0), default=0, help="of the order and the weather (default %(default)s)")
     _common(command, routing)
 
 
@@ -143,7 +144,7 @@ def _common(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace]
 
 
 def _kept(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], Result]) -> None:
-    command.add_argument("--threads", type=int, default=0, help="of the runtime (default: its choice)")
+    command.add_argument("--threads", type=number(int, 0, THREADS), default=0, help="of the runtime (default: its choice)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write every figure, with machine, versions and commit")
     command.set_defaults(run=run)
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..models.options import Parser
 from ..models.spec import MULTIPLE, NETWORKS, SPECS
 from . import manifest, runtime
 from .errors import ExportError, OptionError, RuntimeMissing
@@ -48,7 +49,7 @@ def _log() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="derain-export", description=__doc__)
+    parser = Parser(prog="derain-export", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _onnx(commands.add_parser("onnx", help="networks as ONNX files, compared with torch before they are kept"))
     _tensorrt(commands.add_parser("tensorrt", help="TensorRT engines for this GPU, built ahead of their first use"))

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from .. import __version__
 from ..export.runtime import MODELS, NAMES, PRECISIONS, Runtime, load
+from ..models.options import THREADS, Parser, number
 from ..models.spec import PATTERNS
 from . import hwaccel
 from .codec import Settings
 from .compare import WAYS
 from .decode import LIMIT, Span
-from .errors import FAULTS, OptionError, WriteError
+from .errors import FAULTS, WriteError
 from .live.address import is_live
 from .part import left
 from .pictures import ENDINGS, NUMBER
@@ -44,13 +45,6 @@ Exit code 2 with one line says what is wrong with the input, the output or an op
 log = logging.getLogger("derain_video")
 
 
-class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.exit(2, f"derain-video: {message} (--help shows the options)\n")
-
-
 def parser() -> Parser:
     p = Parser("derain-video", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("source", type=Path, metavar="IN")
@@ -68,7 +62,7 @@ def network_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--model", choices=MODELS, default="auto", help=f"size of the networks: {larger}")
     g.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is the fastest that is as good as fp32 to the eye")
     g.add_argument("--pattern", choices=("auto", *PATTERNS), default="auto", help="use the network for this rain throughout; default: look")
-    g.add_argument("--threads", type=int, default=0, metavar="N", help="threads for the networks; default: as many as leave room")
+    g.add_argument("--threads", type=number(int, 0, THREADS), default=0, metavar="N", help="threads for the networks; default: as many as leave room")
 
 
 def _video_options(g: argparse._ArgumentGroup) -> None:
@@ -78,9 +72,10 @@ def _video_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--hwaccel", choices=hwaccel.WAYS, default="none", help="auto: decode and encode on an NVIDIA GPU where it can; default: none")
     g.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="begin there: seconds or [h:]m:s")
     g.add_argument("--duration", type=_seconds, metavar="TIME", help="take this much")
-    g.add_argument("--rate", type=Fraction, default=Fraction(25), metavar="FPS", help="frames/s of numbered pictures; default: 25")
+    rate = number(Fraction, Fraction(1, 1000), 1000)
+    g.add_argument("--rate", type=rate, default=Fraction(25), metavar="FPS", help="frames/s of numbered pictures; default: 25")
     g.add_argument("--full-size", action="store_true", help="derain frames of 1620 lines and more at their own size: slower")
-    g.add_argument("--max-pixels", type=int, default=LIMIT, metavar="N", help="refuse larger pictures; 0 takes any; default: %(default)s")
+    g.add_argument("--max-pixels", type=number(int, 0), default=LIMIT, metavar="N", help="refuse larger pictures; 0 takes any; default: %(default)s")
 
 
 def _output_options(g: argparse._ArgumentGroup) -> None:
@@ -137,8 +132,6 @@ def _run(args: argparse.Namespace, stop: Stop) -> int:
 
 
 def _job(args: argparse.Namespace) -> Job:
-    if args.rate <= 0:
-        raise OptionError(f"--rate {args.rate}: give more than 0 frames/s")
     span = Span(args.start, args.duration)
     hardware = hwaccel.usable(args.hwaccel)
     settings = Settings(args.codec, args.crf, args.preset, hardware)
@@ -192,9 +185,12 @@ def _there(path: Path) -> bool:
 
 def _seconds(text: str) -> float:
     """12.5, 1:02.5 or 1:00:02 as seconds."""
-    parts = [float(part) for part in text.split(":")]
-    if len(parts) > 3 or any(part < 0 for part in parts):
-        raise ValueError(text)
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or not all(part >= 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: give seconds or [h:]m:s, 12.5 or 1:02:03 say")
     return sum((part * 60.0**place for place, part in enumerate(reversed(parts))), 0.0)
 
 

@@ -141,6 +141,6 @@ def _offered(name: str) -> list[str]:
 def _encoder(name: str) -> av.Codec | None:
     try:
         codec = av.Codec(name, "w")
-    except UnknownCodecError:
+    except (UnknownCodecError, UnicodeEncodeError):
         return None
     return codec if codec.type == "video" else None

@@ -57,6 +57,9 @@ SPOKEN = {
 }
 """What rides on frames and is not handed on: in our words."""
 
+LONGEST = 1e9
+"""Most seconds of a span, 30 years."""
+
 log = logging.getLogger("derain_video")
 
 
@@ -68,7 +71,7 @@ class Span:
     duration: float | None = None
 
     def __post_init__(self) -> None:
-        if self.start < 0 or (self.duration is not None and self.duration <= 0):
+        if not 0 <= self.start <= LONGEST or not (self.duration is None or 0 < self.duration <= LONGEST):  # nan, too
             raise OptionError(f"start {self.start:g} s, duration {self.duration} s: start at 0 or later and take more than 0 s")
 
 

@@ -86,7 +86,7 @@ def test_an_ablation_needs_steps_to_count_and_frames_to_judge_by(footage: Path, 
     assert capsys.readouterr().err.count("give --steps N and --val FOLDER\n") == 2
     with pytest.raises(SystemExit, match="2"):
         main(["ablation", str(footage), "--val", str(footage), "--steps", "0"])
-    assert "--steps: 0: give a whole number" in capsys.readouterr().err
+    assert "--steps: '0': give a whole number" in capsys.readouterr().err
 
 
 def test_several_specialists_have_their_own_beginning(footage: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ..losses import LOSSES
+from ..options import THREADS, Parser, number
 from ..perception import SMALL, perceiver
 from ..spec import ATTENTIONS, PAST, QUALITY, RAINY, SPECS
 from ..store import WEIGHTS
@@ -27,17 +28,16 @@ SPECIALISTS = (*RAINY, PAST)
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    top = argparse.ArgumentParser(prog="derain-train", description="Train the networks of derain-video.")
+    top = Parser(prog="derain-train", description="Train the networks of derain-video.")
     top.add_argument("what", choices=("clip", "generalist", "specialist", "all", "ablation", "preview"))
     top.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="clean clips and stills, searched with all their sub-folders")
     top.add_argument("--pairs", type=Path, metavar="ROOT", help="paired folders of public sets, in place of clean footage and rendered rain")
     top.add_argument("--clip", default=SMALL, metavar="NAME", help="with --pairs: CLIP of open_clip that routes (default: the one that ships)")
     top.add_argument("--clip-pretrained", metavar="TAG", help="its pretrained tag or checkpoint file, e.g. openai")
     top.add_argument("--val", type=Path, nargs="+", help="clean clips and stills to judge by")
-    top.add_argument(
-        "--minutes", type=float, default=60, help="training time of the CLIP and of the generalist; a specialist takes a third (default: %(default)s)"
-    )
-    top.add_argument("--steps", type=_count, default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
+    minutes = "training time of the CLIP and of the generalist; a specialist takes a third (default: %(default)s)"
+    top.add_argument("--minutes", type=number(float, 0.001), default=60, help=minutes)
+    top.add_argument("--steps", type=number(int, 1), default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
     top.add_argument("--pattern", choices=SPECIALISTS, action="append", help="specialists to train (default: each)")
     top.add_argument("--start", type=Path, metavar="FILE", help="with clip, generalist or one --pattern: weights to begin from, those that ship say")
@@ -46,24 +46,17 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--out", type=Path, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
     top.add_argument("--loss", choices=LOSSES, default="dls", help="of the sub-networks' pictures, for ablations (default: %(default)s)")
     top.add_argument("--attention", choices=ATTENTIONS, default="masked", help="of the sub-networks, for ablations (default: %(default)s)")
-    top.add_argument("--samples", type=_count, default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
-    top.add_argument("--seeds", type=_count, default=1, help="of ablation: times that each variant is trained (default: %(default)s)")
-    top.add_argument(
-        "--batch", type=_count, default=16, help="crops in a step, of each process of torchrun; twice as many for the CLIP (default: %(default)s)"
-    )
-    top.add_argument("--seed", type=int, default=1)
-    top.add_argument("--threads", type=int, default=0, help="of the training step (default: PyTorch's choice)")
-    top.add_argument("--workers", type=int, default=1, help="processes that render rain")
-    top.add_argument("--storms", type=int, default=240, help="kinds of rain that each of them renders first (default: %(default)s)")
+    top.add_argument("--samples", type=number(int, 1), default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
+    top.add_argument("--seeds", type=number(int, 1), default=1, help="of ablation: times that each variant is trained (default: %(default)s)")
+    batch = "crops in a step, of each process of torchrun; twice as many for the CLIP (default: %(default)s)"
+    top.add_argument("--batch", type=number(int, 1), default=16, help=batch)
+    top.add_argument("--seed", type=number(int, 0), default=1)
+    top.add_argument("--threads", type=number(int, 0, THREADS), default=0, help="of the training step (default: PyTorch's choice)")
+    top.add_argument("--workers", type=number(int, 1, THREADS), default=1, help="processes that render rain")
+    top.add_argument("--storms", type=number(int, 1), default=240, help="kinds of rain that each of them renders first (default: %(default)s)")
     top.add_argument("--compile", action="store_true", help="the sub-networks' step by torch.compile: a minute at the start; for GPUs")
     top.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return top
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number of 1 or more")
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:

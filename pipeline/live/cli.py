@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ... import __version__
 from ...export.runtime import Runtime, load
-from ..cli import Parser, Stop, logged, network_options, signals
+from ...models.options import Parser, number
+from ..cli import Stop, logged, network_options, signals
 from ..codec import Settings
 from ..decode import LIMIT
 from ..errors import FAULTS, OptionError
@@ -27,6 +28,9 @@ or - for stdout (MPEG-TS). Several OUTs get the same stream. The newest frame wi
 A peer that goes away is tried again for ever. Ctrl-C or SIGTERM ends within 2 s (exit code 130 or 143).
 @FILE reads arguments from a file, one a line: a URL with a password in it does not show in `ps` then.
 """
+
+DAY = 86_400
+"""In seconds."""
 
 log = logging.getLogger("derain_video")
 
@@ -46,13 +50,13 @@ def parser() -> Parser:
 def _stream_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--wait", action="store_true", help="keep each frame and let the camera wait; default: newest frame wins")
     g.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="how RTSP cameras send; default: tcp")
-    g.add_argument("--attempts", type=int, default=0, metavar="N", help="give up IN after N failures in a row; default: never")
+    g.add_argument("--attempts", type=number(int, 0), default=0, metavar="N", help="give up IN after N failures in a row; default: never")
     g.add_argument("--crf", type=float, help="quality as x264 counts it, less is better; default: 23")
     g.add_argument("--preset", default="", help="speed as x264 names it; default: veryfast")
-    g.add_argument("--bitrate", type=int, default=0, metavar="KBIT", help="most kbit/s; default: no limit")
-    g.add_argument("--segment", type=float, default=60.0, metavar="SECONDS", help="length of each recorded file; default: 60")
-    g.add_argument("--max-pixels", type=int, default=LIMIT, metavar="N", help="refuse larger pictures; 0 takes any; default: %(default)s")
-    g.add_argument("--patience", type=float, default=5.0, metavar="SECONDS", help="too few frames for so long: give something up; default: 5")
+    g.add_argument("--bitrate", type=number(int, 0, 1_000_000), default=0, metavar="KBIT", help="most kbit/s; default: no limit")
+    g.add_argument("--segment", type=number(float, 1.0, DAY), default=60.0, metavar="SECONDS", help="length of each recorded file; default: 60")
+    g.add_argument("--max-pixels", type=number(int, 0), default=LIMIT, metavar="N", help="refuse larger pictures; 0 takes any; default: %(default)s")
+    g.add_argument("--patience", type=number(float, 0.1, DAY), default=5.0, metavar="S", help="too few frames for S s: give something up; default: 5")
 
 
 def _say_options(g: argparse._ArgumentGroup) -> None:
@@ -117,8 +121,6 @@ def _load(args: argparse.Namespace, model: str) -> Runtime:
 
 
 def _job(args: argparse.Namespace) -> LiveJob:
-    if args.segment < 1 or args.patience <= 0 or args.bitrate < 0 or args.attempts < 0:
-        raise OptionError("--segment is 1 s or more, --patience more than 0 s, --bitrate and --attempts 0 or more")
     if not is_live([args.source.url, *(target.url for target in args.targets)]):
         raise OptionError(f"{args.source}: neither IN nor OUT is live; leave out the live options")
     if args.source.scheme == "file" and not Path(args.source.url).exists():

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cli import Parser, logged, signals
+from ...models.options import Parser
+from ..cli import logged, signals
 from ..errors import FAULTS, OpenError, OptionError, line
 from .address import Address
 from .clock import Backoff
