@@ -21,7 +21,7 @@ def load(name: str) -> Network:
     sys.path.insert(0, "")
     try:
         return _on_device(getattr(importlib.import_module(module), function)())
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise FootageError(f"--peer {name}: {error}; give MODULE:FUNCTION, a function without arguments that returns a network") from error
     finally:
         sys.path.remove("")

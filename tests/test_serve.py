@@ -22,6 +22,7 @@ from live_peers import Publisher
 from rtsp_server import Running
 
 from derain_video.pipeline import cli
+from derain_video.pipeline.errors import OpenError, OptionError
 from derain_video.pipeline.live import serve as serving
 from derain_video.pipeline.live.address import Address
 from derain_video.pipeline.live.page import open_page
@@ -88,6 +89,34 @@ def test_streams_are_kept_alive_and_shown(tmp_path, monkeypatch):
             page.end()
     assert time.monotonic() - begin < 4
     assert not [t.name for t in threading.enumerate() if t.name.startswith("derain")]
+
+
+@pytest.mark.parametrize(
+    "before, after, said",
+    [
+        ('outputs = ["', 'outputs = "', "Expected"),
+        ('outputs = ["OUT"]', 'outputs = "OUT"', "stream front: give input"),
+        ('outputs = ["OUT"]', "outputs = [1]", "stream front: give input"),
+        ('outputs = ["OUT"]', 'output = "OUT"', "output: not known; it has input, outputs, options"),
+        ('outputs = ["OUT"]', 'outputs = ["-"]', "no stdin"),
+        ('"30"', '"30", "--segment", "nan"', "stream front: derain-video: argument --segment: 'nan'"),
+        ("port = 0", 'port = "x"', "port 'x'"),
+        ("port = 0", "prot = 0", "page: prot: not known"),
+        ("[page]", "[pages]", "pages: not known"),
+        ("[streams.front]", '[streams."a/b"]', "a name is letters"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(tmp_path, before, after, said):
+    right = SPEC.format(source="rtsp://me:secret@camera/1", target="OUT", folder=tmp_path)
+    path = tmp_path / "streams.toml"
+    path.write_text(right)
+    assert [stream.options for stream in read_spec(path).streams] == [("--crf", "30"), ()]
+    assert before in right
+    path.write_text(right.replace(before, after, 1))
+    with pytest.raises((OpenError, OptionError)) as caught:
+        read_spec(path)
+    told = str(caught.value)
+    assert said in told and told.startswith(str(path)) and "\n" not in told and "secret" not in told
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

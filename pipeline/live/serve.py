@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import json
 import logging
 import re
@@ -20,7 +22,8 @@ from typing import Any
 from ...models.options import Parser
 from ..cli import logged, signals
 from ..errors import FAULTS, OpenError, OptionError, line
-from .address import Address
+from . import cli
+from .address import Address, redacted
 from .clock import Backoff
 from .page import open_page
 
@@ -140,10 +143,15 @@ def read_spec(path: Path) -> ServeSpec:
         told = _toml(path)
     except (OSError, ValueError) as error:
         raise OpenError(f"{path}: {line(error)}") from error
-    page, streams = told.get("page", {}), told.get("streams", {})
+    _table(f"{path}", told, "page", "streams")
+    page = _table(f"{path}: page", told.get("page", {}), "host", "port")
+    streams = _table(f"{path}: streams", told.get("streams", {}))
     if not streams:
         raise OptionError(f"{path}: there is no stream in it; add a table [streams.NAME] with input and outputs")
-    return ServeSpec(tuple(_stream(path, name, table) for name, table in streams.items()), page.get("host", "127.0.0.1"), page.get("port", 8787))
+    host, port = page.get("host", ServeSpec.host), page.get("port", ServeSpec.port)
+    if not isinstance(host, str) or type(port) is not int or not 0 <= port < 1 << 16:
+        raise OptionError(f"{path}: page: host {host!r}, port {port!r}: give a name or address, and a number from 0 to 65535")
+    return ServeSpec(tuple(_stream(path, name, table) for name, table in streams.items()), host, port)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -152,15 +160,39 @@ def _toml(path: Path) -> dict[str, Any]:
     return told
 
 
-def _stream(path: Path, name: str, table: dict[str, Any]) -> StreamSpec:
+def _table(where: str, found: Any, *keys: str) -> dict[str, Any]:
+    """`found`, a table that has no keys but these; without any, those that it likes."""
+    if not isinstance(found, dict):
+        raise OptionError(f"{where}: {found!r} is no table; derain-video serve --help shows one")
+    if keys and (unknown := ", ".join(sorted(found.keys() - set(keys)))):
+        raise OptionError(f"{where}: {unknown}: not known; it has {', '.join(keys)}")
+    return found
+
+
+def _stream(path: Path, name: str, found: Any) -> StreamSpec:
+    where = f"{path}: stream {name}"
     if not re.fullmatch(r"[\w-]+", name):
         raise OptionError(f"{path}: stream {name!r}: a name is letters, digits, _ and -")
-    unknown = ", ".join(sorted(set(table) - {"input", "outputs", "options"}))
-    if unknown or "input" not in table or not table.get("outputs"):
-        raise OptionError(f"{path}: stream {name}: give input, outputs and, if need be, options; {unknown or 'nothing'} is unknown")
-    if "-" in (table["input"], *table["outputs"]):
-        raise OptionError(f"{path}: stream {name}: a process of its own has no stdin and stdout to use as -")
-    return StreamSpec(name, Address(table["input"]), tuple(map(Address, table["outputs"])), tuple(map(str, table.get("options", ()))))
+    table = _table(where, found, "input", "outputs", "options")
+    source, targets, options = table.get("input"), table.get("outputs", []), table.get("options", [])
+    lists = isinstance(targets, list) and isinstance(options, list) and targets
+    if not isinstance(source, str) or not lists or not all(isinstance(target, str) for target in targets):
+        raise OptionError(f"{where}: give input, a text, outputs, a list of texts, and, if need be, options, a list")
+    words = [source, *targets, *map(str, options)]
+    if "-" in words or any("\n" in word for word in words):
+        raise OptionError(f"{where}: a process of its own has no stdin and stdout to use as -, and takes no line breaks")
+    _check(where, words)
+    return StreamSpec(name, Address(source), tuple(map(Address, targets)), tuple(map(str, options)))
+
+
+def _check(where: str, words: Sequence[str]) -> None:
+    """OptionError with what the stream's process would say of its arguments."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            cli.parser().parse_args(words)
+    except SystemExit:
+        raise OptionError(f"{where}: {redacted(said.getvalue().strip())}") from None
 
 
 def serve(spec: ServeSpec, stop: threading.Event) -> None:
