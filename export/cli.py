@@ -139,6 +139,8 @@ def _run_check(args: argparse.Namespace) -> int:
     _need("torch", "open_clip", "safetensors")
     from .check import HEADER, Source, rows
 
+    if args.graphs:
+        manifest.read(args.graphs)
     frames = _footage(args.frames, "u8" if args.bits == 8 else "u16", True)
     print(f"{len(frames)} frames of {args.bits} bits, {len(NETWORKS)} networks, against torch fp32; errors in code values\n{HEADER}")
     found = []
@@ -147,6 +149,8 @@ def _run_check(args: argparse.Namespace) -> int:
         found.append(row)
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n", encoding="utf-8")
+    if not any(row.parity for row in found):
+        raise OptionError(f"{', '.join(args.runtime)} in {', '.join(args.precision)}: nothing could be compared; what is missing is said above")
     return 0 if all(row.fits for row in found) else 1
 
 

@@ -284,6 +284,8 @@ def test_check_prints_every_runtime_and_precision(
     assert {"torch", "onnx"} <= set(ran) and all(row["parity"]["psnr"] >= 42 for row in ran.values())
     out = capsys.readouterr().out
     assert "onnx      fp16 " in out and out.count("  ok") == sum(bool(row["parity"]) for row in rows)
+    assert cli.main([*options, "--runtime", "onnx", "--precision", "bf16"]) == 2  # it offers none
+    assert "onnx in bf16: nothing could be compared" in capsys.readouterr().err
 
 
 def test_the_edge_folder_runs_alone(weights: Path, clip: Path, tmp_path: Path) -> None:
@@ -319,6 +321,7 @@ def test_the_networks_that_ship_have_an_int8_form(tmp_path: Path) -> None:
     [
         (["onnx", "--weights", "no-such-folder"], "no-such-folder"),
         (["onnx", "--only", "light", "--weights", "no-such-folder"], "fast_light.safetensors: no weights there"),
+        (["check", "--graphs", "no-such-folder"], "no-such-folder/manifest.json: no exported graphs there"),
         (["check", "--frames", "no-such-file.mp4"], "no-such-file.mp4: no frames could be read from it"),
         (["edge", "no-such-folder", "--frames", __file__], "test_runtimes.py: no frames could be read from it"),
     ],
