@@ -58,7 +58,10 @@ def _score(name: str, everything: Sequence[_Picture], mine: Sequence[_Picture]) 
 
 def _pictures(name: str, pair: Pair, derainer: Derainer, results: Mapping[str, Path]) -> Iterator[_Picture]:
     rainy, clean = zip(*(pair.pictures(i) for i in range(len(pair.rainy))), strict=True)
-    outputs = {"input": rainy, "ours": ours(rainy, derainer)}
+    try:
+        outputs = {"input": rainy, "ours": ours(rainy, derainer)}
+    except ValueError as error:
+        raise FootageError(f"{name}, {pair.name}: {error}") from error
     outputs |= {method: tuple(_result(folder, pair, name, i) for i in range(len(rainy))) for method, folder in results.items()}
     for method, pictures in outputs.items():
         for out, truth in zip(pictures, clean, strict=True):

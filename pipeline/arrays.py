@@ -33,7 +33,7 @@ class Derainer:
     pattern: one of PATTERNS, or auto to look. rate: frames per second of a film, for the router's clock.
     by_pattern: every picture goes to the sub-network of its pattern, as the paper routes; else one alone goes to that of stills, and
         those of a film without look-ahead to that of the past. whole: pictures of very many lines are derained at their own size.
-    report: counts of what was done. Use it in a `with`, or close it. One caller at a time.
+    report: counts of what was done. Use it in a `with`, or close it. One caller at a time. ValueError for an option not offered.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class Derainer:
         by_pattern: bool = False,
         whole: bool = False,
     ) -> None:
+        if not 0 < rate < float("inf"):
+            raise ValueError(f"rate {rate}: give more than 0 frames/s")
         self.owns = isinstance(runtime, str)
         self.runtime: Runtime = load(runtime, model=model, precision=precision) if isinstance(runtime, str) else runtime
         self.pattern, self.time_base = pattern, 1 / Fraction(rate).limit_denominator(1001 * 60)
@@ -58,14 +60,19 @@ class Derainer:
 
     def film(self, pictures: Iterable[Plane], before: int = BEFORE, after: int = AFTER) -> Iterator[Plane]:
         """Consecutive frames of equal size, in order. State is drawn from `before` and `after` neighbours. Each is given after one more
-        than `after` were taken; 0 for live, with `before` up to 4: then none is waited for."""
+        than `after` were taken; 0 for live, with `before` up to 4: then none is waited for. ValueError if one is no picture, or unlike the first."""
         frames = route(self._frames(pictures), self.runtime, self.report, self.pattern)
         for frame in derain_frames(frames, self.runtime, self.report, before, after, by_pattern=self.by_pattern, whole=self.whole):
             yield frame.planes[0]
 
     def _frames(self, pictures: Iterable[Plane]) -> Iterator[Frame]:
+        first = None
         for pts, picture in enumerate(pictures):
-            yield frame_of(picture, pts, self.time_base)
+            frame = frame_of(picture, pts, self.time_base)
+            like = picture.shape, picture.dtype
+            if like != (first := first or like):
+                raise ValueError(f"picture {pts} is {like[0]} {like[1]}, the first was {first[0]} {first[1]}: begin a film of its own with it")
+            yield frame
 
     def close(self) -> None:
         if self.owns:
@@ -87,6 +94,6 @@ def derain(pictures: Iterable[Plane], runtime: str | Runtime = "auto", model: st
 def frame_of(picture: Plane, pts: int = 0, time_base: Fraction = Fraction(1, 25)) -> Frame:
     """An array as a frame; it is not copied. ValueError if it is not a picture."""
     name = NAMES.get((picture.ndim, picture.dtype.itemsize * 8)) if picture.dtype.kind == "u" else None
-    if name is None or (picture.ndim == 3 and picture.shape[2] != 3):
+    if name is None or not picture.size or (picture.ndim == 3 and picture.shape[2] != 3):
         raise ValueError(f"an array of {picture.shape} {picture.dtype} is no picture: give (H, W, 3) or (H, W), uint8 or uint16")
     return Frame((np.ascontiguousarray(picture),), LAYOUTS[name], pts, time_base, 1)

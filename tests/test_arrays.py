@@ -35,7 +35,21 @@ def test_a_dry_picture_comes_back_itself(fake):
         assert np.shares_memory(derainer(picture), picture)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((64, 96), np.float32), np.zeros((64, 96, 4), np.uint8), np.zeros(64, np.uint8)])
+@pytest.mark.parametrize("other", [pictures(1, (60, 96, 3)), pictures(1, dtype=np.uint16), pictures(1, (64, 96))])
+def test_a_film_is_of_one_kind(runtime, other):
+    with pytest.raises(ValueError, match="begin a film of its own"):
+        list(derain([*pictures(2), *other], runtime))
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_no_rate(runtime, rate):
+    with pytest.raises(ValueError, match="give more than 0 frames/s"):
+        Derainer(runtime, rate=rate)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((0, 96), np.uint8), np.zeros((64, 96), np.float32), np.zeros((64, 96, 4), np.uint8), np.zeros(64, np.uint8)]
+)
 def test_no_picture(runtime, bad):
     with pytest.raises(ValueError, match="give \\(H, W, 3\\)"):
         Derainer(runtime)(bad)

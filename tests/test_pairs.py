@@ -167,6 +167,16 @@ def test_stills_go_to_their_own_network_unless_told(given: list[str], asked: str
     assert idle.asked == [asked]
 
 
+def test_a_clip_of_several_sizes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for frame, size in ("1", (24, 32)), ("2", (32, 24)):
+        for folder in ("input", "target"):
+            picture(tmp_path / "VRDS" / folder / "clip" / f"{frame}.png", size=size)
+    monkeypatch.setattr(cli, "_load", lambda options: Idle())
+    assert cli.main(["quality", "--pairs", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "VRDS, clip: picture 1 is (32, 24, 3)" in error and error.count("\n") == 1
+
+
 def test_a_missing_result_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "input" / "1.png")
     picture(tmp_path / "target" / "1.png")
