@@ -14,6 +14,7 @@ import pytest
 from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.decode import Video
+from derain_video.pipeline.errors import WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import TICK, Backoff, Timeline
@@ -193,3 +194,12 @@ def test_what_was_seen_before_a_reconnect_is_forgotten(runtime, monkeypatch):
     report = LiveReport()
     run_live(LiveJob(Address("rtsp://camera/1"), (), Reading(wait=True)), runtime, report)
     assert report.frames == 6 and [call[0] for call in runtime.calls] == [STILL, PAST, PAST] * 2
+
+
+def test_an_output_that_never_opens_was_sent_nothing(clip, runtime):
+    report = LiveReport()
+    job = LiveJob(Address(str(clip(width=96, height=64))), (Address("tcp://127.0.0.1:9"),))
+    with pytest.raises(WriteError, match=":9: took none of 20 frames"):
+        run_live(job, runtime, report)
+    (output,) = report.outputs
+    assert (report.frames, output.sent, output.dropped) == (20, 0, 20)

@@ -57,6 +57,7 @@ class Relay:
         command = [sys.executable, "-m", "derain_video.pipeline.live.relay"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
         self.begun, self.blocked, self.opened, self.why = time.monotonic(), 0.0, False, "the output process ended"
+        self.fed = 0  # frames that count as sent once it is open
         self._listener = threading.Thread(target=self._listen, name="derain-outlet", daemon=True)
         self._listener.start()
         pipe = Pipe(cast("IO[bytes]", self.process.stdin))
@@ -206,6 +207,8 @@ class Outlet:
             self._away(item)
             item = None
         relay.close()
+        self._count(relay)
+        self.told.dropped += relay.fed
         self._relay, self.told.up = None, False
         if broken:
             self._recover(broken, time.monotonic() - relay.begun > HEALTHY)
@@ -214,8 +217,13 @@ class Outlet:
     def _write(self, relay: Relay, piece: Piece) -> None:
         relay.write(piece)
         if piece.video:
-            self.told.sent += 1
+            relay.fed += 1
             self.report.delays.append(time.monotonic() - piece.at)
+            self._count(relay)
+
+    def _count(self, relay: Relay) -> None:
+        if relay.opened:
+            self.told.sent, relay.fed = self.told.sent + relay.fed, 0
 
     def _away(self, item: tuple[Programme, Piece] | None) -> None:
         self._accepts = False

@@ -17,7 +17,7 @@ from ...models.spec import NEIGHBOURS
 from ..codec import Settings
 from ..decode import LIMIT
 from ..derain import BEYOND, Held, clean, held
-from ..errors import OptionError
+from ..errors import OptionError, WriteError
 from ..frame import Frame
 from ..route import route
 from .address import Address
@@ -102,6 +102,9 @@ class Stream:
             raise self.intake.fault
         if isinstance(self.intake.fault, Ended) and not (self.job.source.finite and self.report.frames):
             raise self.intake.fault
+        deaf = self.outlets and not any(outlet.told.sent for outlet in self.outlets)
+        if gone and deaf and self.report.frames and not self.stop.is_set():
+            raise WriteError(f"{', '.join(map(str, self.job.targets))}: took none of {self.report.frames} frames; is it on, and writable?")
         return gone
 
     def _work(self) -> None:
