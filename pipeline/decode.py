@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,9 @@ SPOKEN = {
     "ICC_PROFILE": "the colour profile",
 }
 """What rides on frames and is not handed on: in our words."""
+
+NAMED = ("png", "apng")
+"""Decoders that give a colour profile its name: PyAV 18 frees that twice, and the process ends, once the profile was looked at."""
 
 LONGEST = 1e9
 """Most seconds of a span, 30 years."""
@@ -235,9 +239,14 @@ class Source:
         return Video(
             picture.width, picture.height, self._layout(picture), self._times.time_base, self.rate, max(0, left), context.name,
             (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
-            stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(picture), dict(stream.metadata), int(stream.disposition),
-            hdr_of(dict(side_data(picture))),
+            stream.sample_aspect_ratio or context.sample_aspect_ratio, turn(picture) if self._blind else display_matrix(picture),
+            dict(stream.metadata), int(stream.disposition), Hdr() if self._blind else hdr_of(dict(side_data(picture))),
         )  # fmt: skip
+
+    @property
+    def _blind(self) -> bool:
+        """What rides on frames cannot be looked at."""
+        return self.stream.codec_context.name in NAMED
 
     def _layout(self, picture: av.VideoFrame) -> Layout:
         if any(component.is_alpha for component in picture.format.components):
@@ -249,7 +258,7 @@ class Source:
         video = self.video
         if (picture.width, picture.height) != (video.width, video.height):
             self.report.note(f"{self.path}: pictures of {picture.width}x{picture.height} are scaled to the first one's {video.width}x{video.height}")
-        for name, _ in side_data(picture):
+        for name, _ in () if self._blind else side_data(picture):
             if name in SPOKEN:
                 self.report.note(f"{self.path}: not kept: {SPOKEN[name]}")
         if picture.interlaced_frame:
@@ -352,6 +361,13 @@ def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
         if name == "DISPLAYMATRIX":
             return tuple(int(value) for value in np.frombuffer(data, np.int32))
     return None
+
+
+def turn(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    """The display matrix of a picture that is to be turned, by its angle: mirroring is lost."""
+    angle = math.radians(picture.rotation)
+    cosine, sine = round(math.cos(angle) * (1 << 16)), round(math.sin(angle) * (1 << 16))
+    return (cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30) if picture.rotation else None
 
 
 def side_data(picture: av.VideoFrame) -> Iterator[tuple[str, bytes]]:

@@ -11,6 +11,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from .embedded import Embedded
+
 Plane: TypeAlias = NDArray[Any]
 """uint8, or uint16 for more than 8 bits."""
 
@@ -92,7 +94,7 @@ class Frame:
     2**bits - 1. They may be views of the decoder's buffers: never write into them.
     cut: a new shot begins here. pattern: what the router made of it. mask: (H, W) uint8, 0 where nothing was changed.
     before: the frame as it came, where derain was told to keep it. picture: FFmpeg's own frame of the same pixels.
-    name: file that it came from, for folders of pictures.
+    name: file that it came from, for folders of pictures. embedded: what lay in that file beside the picture.
     """
 
     planes: tuple[Plane, ...]
@@ -106,6 +108,7 @@ class Frame:
     before: Frame | None = None
     picture: av.VideoFrame | None = None
     name: str = ""
+    embedded: Embedded = Embedded()
 
     def __post_init__(self) -> None:
         height, width = self.planes[0].shape[:2]

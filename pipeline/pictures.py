@@ -15,7 +15,9 @@ from typing import cast
 
 import av
 
-from .decode import LIMIT, Packet, Span, Video, check_size, convert
+from . import embedded
+from .decode import LIMIT, Packet, Span, Video, check_size, convert, turn
+from .embedded import Embedded
 from .encode import stored
 from .errors import OpenError, WriteError, line
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
@@ -55,9 +57,10 @@ class PictureSource:
         self.paths = _listed(path, self.kind)[first:last]
         if not self.paths:
             raise OpenError(f"{path}: no picture there; {', '.join(ENDINGS)} are read")
-        picture = self._load(self.paths[0])
+        picture, _ = self._load(self.paths[0])
         tags = (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc))
-        self.video = Video(picture.width, picture.height, nearest(picture.format), 1 / rate, rate, len(self.paths), tags=tags)
+        layout, matrix = nearest(picture.format), turn(picture)
+        self.video = Video(picture.width, picture.height, layout, 1 / rate, rate, len(self.paths), tags=tags, matrix=matrix)
 
     def read(self) -> Iterator[Frame]:
         for pts, path in enumerate(self.paths):
@@ -66,16 +69,18 @@ class PictureSource:
             yield frame
 
     def _frame(self, path: Path, pts: int) -> Frame:
-        picture, film = self._load(path), self.kind == "sequence"
+        (picture, beside), film = self._load(path), self.kind == "sequence"
         layout = self.video.layout if film else nearest(picture.format)
         size = (self.video.width, self.video.height) if film else (picture.width, picture.height)
         if size != (picture.width, picture.height):
             self.report.note(f"{path}: {picture.width}x{picture.height} is scaled to the first picture's {size[0]}x{size[1]}")
         picture = convert(picture, layout, *size)
         name = _number(path, self.path) if film else path.name
-        return Frame(planes_of(picture, layout), layout, pts, self.video.time_base, 1, cut=not film, picture=picture, name=name)
+        planes = planes_of(picture, layout)
+        beside = beside.suited(gray=layout.planes == 1 and not layout.rgb)
+        return Frame(planes, layout, pts, self.video.time_base, 1, cut=not film, picture=picture, name=name, embedded=beside)
 
-    def _load(self, path: Path) -> av.VideoFrame:
+    def _load(self, path: Path) -> tuple[av.VideoFrame, Embedded]:
         try:
             with av.open(str(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
                 stream = container.streams.video[0]
@@ -86,11 +91,12 @@ class PictureSource:
                 raise
             why = f"not a picture, or damaged, or larger than {self.limit} pixels (--max-pixels)" if path.exists() else "no such file"
             raise OpenError(f"{path}: {why}") from error
-        if picture.rotation:
+        beside = embedded.read(path)
+        if picture.rotation and not beside.exif:
             self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
         if any(component.is_alpha for component in picture.format.components):
             self.report.note(f"{path}: not kept: transparency")
-        return picture
+        return picture, beside
 
 
 class PictureSink:
@@ -169,7 +175,11 @@ def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: 
     context = cast("av.VideoCodecContext", av.CodecContext.create(name, "w"))
     context.width, context.height, context.pix_fmt = picture.width, picture.height, picture.format.name
     context.time_base, context.options = frame.time_base, OPTIONS.get(name, {})
-    return b"".join(bytes(packet) for packet in (*context.encode(picture), *context.encode(None)))
+    data = b"".join(bytes(packet) for packet in (*context.encode(picture), *context.encode(None)))
+    if frame.embedded and ending not in embedded.ENDINGS:
+        report.note(f"{ending}: not kept: Exif, with the camera's orientation, and the colour profile, which go into .jpg and .png alone")
+        return data
+    return embedded.put(data, frame.embedded) if frame.embedded else data
 
 
 def _layout(layout: Layout, encoder: str) -> Layout:

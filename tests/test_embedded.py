@@ -1,0 +1,99 @@
+"""Exif, the camera's orientation and the colour profile of JPEG and PNG files."""
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from derain_video.pipeline.embedded import PIECE, Embedded, put, read
+from derain_video.pipeline.report import Report
+from derain_video.pipeline.run import Job, run
+
+SIDEWAYS = 6
+ORIENTATION, MODEL = 0x0112, 0x0110
+
+
+def profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def photo(path: Path, mode: str = "RGB", icc: bytes = b"") -> Path:
+    """64 x 48, sideways, by a camera called Drop."""
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[MODEL] = SIDEWAYS, "Drop"
+    colours = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    Image.fromarray(colours).convert(mode).save(path, exif=exif, icc_profile=icc or profile())
+    return path
+
+
+@pytest.mark.parametrize("source", ["in.jpg", "in.png"])
+@pytest.mark.parametrize("target", ["out.jpg", "out.png", "out_%03d.png"])
+def test_orientation_exif_and_profile_are_kept(tmp_path: Path, runtime, source: str, target: str) -> None:
+    report = Report()
+    run(Job(photo(tmp_path / source), tmp_path / target), runtime, report)
+    with Image.open(tmp_path / target.replace("%03d", "001")) as clean:
+        clean.load()
+        assert clean.size == (64, 48) and dict(clean.getexif()) == {ORIENTATION: SIDEWAYS, MODEL: "Drop"}
+        assert clean.info["icc_profile"] == profile()
+    assert not any("not kept" in note for note in report.notes)
+
+
+def test_what_other_files_cannot_hold_is_said(tmp_path: Path, runtime) -> None:
+    report = Report()
+    run(Job(photo(tmp_path / "in.jpg"), tmp_path / "out.bmp"), runtime, report)
+    assert any("not kept: Exif" in note for note in report.notes)
+
+
+def test_numbered_pictures_become_a_video_that_is_turned(tmp_path: Path, runtime, look) -> None:
+    for number in range(3):
+        photo(tmp_path / f"in_{number}.jpg")
+    run(Job(tmp_path / "in_%d.jpg", tmp_path / "out.mp4"), runtime)
+    assert look(tmp_path / "out.mp4").pictures[0].rotation == -90
+
+
+def test_a_film_of_png_pictures_with_a_profile(tmp_path: Path, runtime, look) -> None:
+    source = tmp_path / "in.mov"
+    with av.open(str(source), "w") as film:
+        stream = film.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+        for number in range(5):
+            packet = av.Packet(photo(tmp_path / "one.png").read_bytes())
+            packet.stream, packet.time_base, packet.pts, packet.dts, packet.is_keyframe = stream, Fraction(1, 25), number, number, True
+            film.mux(packet)
+    run(Job(source, tmp_path / "out.mp4"), runtime)
+    pictures = look(tmp_path / "out.mp4").pictures
+    assert len(pictures) == 5 and pictures[0].rotation == -90
+
+
+def test_a_profile_for_other_colours_and_the_thumbnail_in_the_rain_are_left_out(tmp_path: Path) -> None:
+    found = read(photo(tmp_path / "in.jpg"))
+    assert found.suited(gray=False).icc and not found.suited(gray=True).icc
+    directory = b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + bytes(12)
+    thumbnail = struct.pack("<I", 26) + b"rainy"
+    assert Embedded(directory + thumbnail).suited(gray=False).exif == directory + bytes(4) + b"rainy"
+    assert Embedded(b"II*\0\xff\0\0\0").suited(gray=False).exif == b"II*\0\xff\0\0\0"
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_a_profile_of_several_segments(tmp_path: Path, ending: str) -> None:
+    plain = tmp_path / f"plain.{ending}"
+    Image.new("RGB", (8, 8)).save(plain)
+    long = bytes(16) + b"RGB " + bytes(range(256)) * (PIECE // 100)
+    (tmp_path / "long").write_bytes(put(plain.read_bytes(), Embedded(icc=long)))
+    assert read(tmp_path / "long") == Embedded(icc=long)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_a_damaged_file_has_nothing_or_something_but_raises_nothing(tmp_path: Path, ending: str) -> None:
+    whole = photo(tmp_path / f"in.{ending}").read_bytes()
+    draw, path = np.random.default_rng(0), tmp_path / "damaged"
+    for cut in range(0, len(whole), 97):
+        damaged = bytearray(whole[:cut])
+        for at in draw.integers(0, max(1, cut), min(cut, 4)):
+            damaged[at] ^= 0xFF
+        path.write_bytes(damaged)
+        read(path).suited(gray=False)
