@@ -105,16 +105,16 @@ def choose_layout(name: str, video: Video) -> Layout:
 
 
 def _candidates(layout: Layout) -> list[Layout]:
-    """The layout itself; the same bits under another name; then more chroma, more bits, less chroma, fewer bits."""
+    """The layout itself; the same bits under another name; then more chroma, more bits, less chroma, fewer bits; then full range."""
 
-    def distance(other: Layout) -> tuple[bool, bool, int, int]:
+    def distance(other: Layout) -> tuple[bool, bool, bool, int, int]:
         """Smaller is nearer."""
         chroma = other.across + other.down - layout.across - layout.down
         less_chroma = other.planes < layout.planes or (layout.planes == 3 and (other.across > layout.across or other.down > layout.down))
-        return other.bits < layout.bits, less_chroma, other.bits - layout.bits, abs(chroma)
+        return other.name.startswith("yuvj") > full, other.bits < layout.bits, less_chroma, other.bits - layout.bits, abs(chroma)
 
     full = layout.name.startswith("yuvj")
-    rest = [o for o in LAYOUTS.values() if o.planes == 3 and o.name.startswith("yuvj") <= full and o.bits <= 12]
+    rest = [other for other in LAYOUTS.values() if other.planes == 3 and other.bits <= 12]
     if layout.rgb:
         return [layout, LAYOUTS["yuv420p" if layout.bits == 8 else "yuv420p10le"], LAYOUTS["yuv444p"], LAYOUTS["yuvj420p"]]
     return [layout, *sorted(rest, key=distance)]
@@ -133,8 +133,8 @@ def _fitting(first: str, supported: set[str], bits: int) -> str:
 
 
 def _offered(name: str) -> list[str]:
-    """Layouts of ours that an encoder takes."""
-    taken = {pixels.name for pixels in av.Codec(name, "w").video_formats or ()}
+    """Layouts of ours that an encoder takes. Of JPEG's those of full range: it knows no other, and players take it for that."""
+    taken = {pixels.name for pixels in av.Codec(name, "w").video_formats or () if name != "mjpeg" or pixels.name.startswith("yuvj")}
     return [layout for layout in LAYOUTS if ORDER.get((name, layout), layout) in taken]
 
 

@@ -265,6 +265,8 @@ class Source:
             self.report.note(f"{self.path}: interlaced frames are derained as they are and stored as progressive")
         pts, duration = cast(int, picture.pts) - round(self.zero / video.time_base), picture.duration or 0
         picture = convert(picture, video.layout, video.width, video.height)
+        if picture.planes[0].line_size < 0:
+            raise OpenError(f"{self.path}: its pictures are stored from the bottom up, which is not read; bring it to another codec first")
         return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=picture)
 
     def _conclude(self) -> None:

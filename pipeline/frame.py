@@ -73,10 +73,10 @@ LAYOUTS = {
 
 
 def nearest(pixels: av.VideoFormat) -> Layout:
-    """The layout that holds every bit of a pixel format: nv12 as yuv420p, rgba as rgb24, yuv411p as yuv422p."""
+    """The layout that holds every bit of a pixel format, or 16 of them: nv12 as yuv420p, rgba as rgb24, yuv411p as yuv422p."""
     if pixels.name in LAYOUTS:
         return LAYOUTS[pixels.name]
-    bits = max(component.bits for component in pixels.components)
+    bits = min(16, max(component.bits for component in pixels.components))  # floats have 32
     if pixels.is_rgb or pixels.has_palette:
         return LAYOUTS["rgb24" if bits <= 8 else "rgb48le"]
     depth = "" if bits <= 8 else f"{next(depth for depth in DEPTHS if depth >= bits)}le"

@@ -2,6 +2,7 @@
 
 import struct
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -17,7 +18,8 @@ SIDEWAYS = 6
 ORIENTATION, MODEL = 0x0112, 0x0110
 
 
-def profile() -> bytes:
+@cache
+def profile() -> bytes:  # with the time of its making in it
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

@@ -13,6 +13,7 @@ from derain_video.pipeline.frame import LAYOUTS, Frame, nearest, picture_of, pla
         ("yuv420p", "yuv420p"), ("nv12", "yuv420p"), ("p010le", "yuv420p10le"), ("yuva420p", "yuv420p"), ("yuyv422", "yuv422p"),
         ("yuv411p", "yuv422p"), ("gbrp", "rgb24"), ("rgba", "rgb24"), ("pal8", "rgb24"), ("rgb48be", "rgb48le"), ("gbrp10le", "rgb48le"),
         ("gray16be", "gray16le"), ("ya8", "gray"), ("yuvj422p", "yuvj422p"), ("nv24", "yuv444p"), ("yuv420p12be", "yuv420p12le"),
+        ("grayf32le", "gray16le"), ("gbrpf32le", "rgb48le"),
     ],
 )  # fmt: skip
 def test_nearest_layout(pixels, ours):

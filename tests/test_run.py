@@ -296,6 +296,16 @@ def test_rgb_video_is_kept_without_loss(clip, runtime, look):
     assert np.array_equal(a[:, 48:], b[:, 48:]) and (a[:, :48] != b[:, :48]).all(-1).mean() > 0.9
 
 
+@pytest.mark.parametrize("pixels, stored", [("yuv420p", "yuvj420p"), ("yuv422p", "yuvj422p"), ("bgr0", "yuvj420p")])
+def test_motion_jpeg_is_of_full_range(clip, fake, look, pixels, stored):
+    source = clip("in.mkv", codec="ffv1", pixels=pixels)
+    out, _ = go(source, fake(["clear"]), "out.avi", settings=Settings("mjpeg"))
+    picture = look(out).pictures[2]
+    assert (picture.format.name, picture.color_range) == (stored, 2)
+    a, b = (look(path).pictures[2].to_ndarray(format="rgb24").astype(int) for path in (source, out))
+    assert np.abs(a - b).mean() < 4
+
+
 def test_what_is_more_than_a_file_is_refused(clip, runtime):
     with pytest.raises(WriteError, match="more than one file"):
         go(clip(), runtime, "out.m3u8")
