@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import av
 from av.codec.codec import UnknownCodecError
@@ -26,9 +27,18 @@ ENCODERS = {
 }
 """Codec of the input -> encoder. Every other input becomes H.264, or what the container has instead."""
 
-FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video", "mjpeg")
-EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video")
+FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video", "mpeg1video", "mjpeg")
+EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video")
 """Encoders whose halved chroma needs even sizes."""
+
+COUNTING = ("mpeg2video", "mpeg1video")
+"""Encoders that have no clock, but one of RATES."""
+
+RATES = (Fraction(24_000, 1001), Fraction(24), Fraction(25), Fraction(30_000, 1001), Fraction(30), Fraction(50), Fraction(60_000, 1001), Fraction(60))
+"""Frames per second of MPEG-1 and MPEG-2 (ISO/IEC 13818-2, table 6-4)."""
+
+PROFILES = {"dnxhd": {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx", "yuv444p10le": "dnxhr_444"}}
+"""What an encoder needs for a layout; these of dnxhd take any size."""
 
 ORDER = {("ffv1", "rgb24"): "bgr0"}
 """Where an encoder wants the same values in another order."""
@@ -54,7 +64,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
     "libvpx-vp9": {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
     **dict.fromkeys(hwaccel.NVENC.values(), hwaccel.OPTIONS),
     "libvpx": {"crf": "8", "b": "0", "deadline": "realtime", "cpu-used": "8"},
-    "mpeg4": {"flags": "+qscale", "global_quality": "354"},
+    **{name: {"flags": "+qscale", "global_quality": "354"} for name in ("mpeg4", *COUNTING)},
     "mjpeg": {"flags": "+qscale", "global_quality": "236"},
 }
 """Near-transparent and fast: x264's veryfast keeps up with deraining at a third of the file size of ultrafast."""
@@ -77,8 +87,14 @@ def choose_encoder(video: Video, settings: Settings, supported: set[str], contai
     return name
 
 
-def options(name: str, settings: Settings, container: str, light: hdr.Hdr | None = None) -> dict[str, str]:
-    """Encoder options. light: static HDR metadata, for encoders that take it.
+def counted(video: Video) -> Video:
+    """The video on the clock of an encoder that counts frames: the slowest on which each may have its place."""
+    rate = next((rate for rate in RATES if rate > 0.999 * video.rate), RATES[-1])
+    return replace(video, rate=rate, time_base=1 / rate)
+
+
+def options(name: str, settings: Settings, container: str, layout: str = "", light: hdr.Hdr | None = None) -> dict[str, str]:
+    """Encoder options. layout: name of the one to encode in. light: static HDR metadata, for encoders that take it.
 
     AVI and ASF have no room for the time of a frame that is not stored in order of time: no B-frames there.
     """
@@ -87,8 +103,9 @@ def options(name: str, settings: Settings, container: str, light: hdr.Hdr | None
     if settings.preset:
         asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
     ordered = {"bf": "0"} if container in ("avi", "asf") else {}
+    profile = {"profile": PROFILES[name][layout]} if layout in PROFILES.get(name, {}) else {}
     params = {key: ":".join(filter(None, (QUIET.get(name, {}).get(key), value))) for key, value in hdr.options(name, light or hdr.Hdr()).items()}
-    return {**DEFAULTS.get(name, {}), **QUIET.get(name, {}), **params, **ordered, **asked}
+    return {**DEFAULTS.get(name, {}), **profile, **QUIET.get(name, {}), **params, **ordered, **asked}
 
 
 def choose_layout(name: str, video: Video) -> Layout:

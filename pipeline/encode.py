@@ -64,8 +64,11 @@ class Sink:
         self._held: Packet | None = None
         self._encoded_frames = 0
         self._begun, self._waiting = False, deque[Packet]()
-        self._step = round(1 / (video.rate * video.time_base))
         self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
+        if self.encoder in codec.COUNTING:
+            video = codec.counted(video)
+        self._step = round(1 / (video.rate * video.time_base))
+        self._count, self._shown = -1, cast("Frame | None", None)  # where the encoder counts: the last place, and who has it
         self.layout = codec.choose_layout(self.encoder, video)
         self.tags, self.video = video.tags, _in_layout(video, self.layout)
         self._say_changes(video)
@@ -89,10 +92,22 @@ class Sink:
     def write(self, frame: Frame) -> None:
         """Encodes a frame, or takes it from the earlier run."""
         with self._faults():
-            self._end = max(self._end, frame.pts + (frame.duration or self._step))
-            kept = self.kept and not self.kept.done
-            for packet in self.kept.take(frame) if self.kept and kept else self._encoded(frame):
-                self._mux(packet)
+            for each in self._counted(frame):
+                self._end = max(self._end, each.pts + (each.duration or self._step))
+                kept = self.kept and not self.kept.done
+                for packet in self.kept.take(each) if self.kept and kept else self._encoded(each):
+                    self._mux(packet)
+
+    def _counted(self, frame: Frame) -> Iterator[Frame]:
+        """The frame; where the encoder counts frames, at its place, after the one before it for every place between them."""
+        if self.encoder not in codec.COUNTING:
+            yield frame
+            return
+        place = max(self._count + 1, round(frame.seconds * self.video.rate))
+        last, self._shown = self._shown or frame, frame
+        first = self._count + 1 if self._count >= 0 else place
+        for self._count in range(first, place + 1):
+            yield (frame if self._count == place else last).replace(pts=self._count, time_base=self.video.time_base, duration=1)
 
     def finish(self) -> None:
         """Writes what the encoder still holds, and the end of the file."""
@@ -137,7 +152,7 @@ class Sink:
         with self._faults():
             stream = cast("av.VideoStream", self.container.add_stream(self.encoder, rate=video.rate.limit_denominator(1001 * 60)))
         context = stream.codec_context
-        context.options = codec.options(self.encoder, settings, self.container.format.name, video.hdr)
+        context.options = codec.options(self.encoder, settings, self.container.format.name, self.layout.name, video.hdr)
         context.width, context.height = video.width, video.height
         context.pix_fmt = codec.ORDER.get((self.encoder, self.layout.name), self.layout.name)
         context.time_base = stream.time_base = video.time_base
@@ -179,8 +194,9 @@ class Sink:
             self.report.note(f"{self.path}: {theirs.name} is stored as {ours.name} by {self.encoder}{why}")
         for what in hdr.lost(self.encoder, video.hdr):
             self.report.note(f"{self.path}: not kept by {self.encoder}: {what}")
-        if self.container.format.name == "avi":
-            self.report.note(f"{self.path}: times are rounded to {float(1 / video.rate) * 1000:g} ms, a frame: AVI has no other clock")
+        counting = "AVI" if self.container.format.name == "avi" else self.encoder if self.encoder in codec.COUNTING else ""
+        if counting:
+            self.report.note(f"{self.path}: times are rounded to {float(1 / video.rate) * 1000:g} ms, a frame: {counting} has no other clock")
         if self.container.format.name == "asf":
             self.report.note(f"{self.path}: ASF tells when to decode a picture and not when to show it: it may be shown a frame late")
         tick = COARSE.get(self.container.format.name.split(",")[0])

@@ -296,6 +296,25 @@ def test_rgb_video_is_kept_without_loss(clip, runtime, look):
     assert np.array_equal(a[:, 48:], b[:, 48:]) and (a[:, :48] != b[:, :48]).all(-1).mean() > 0.9
 
 
+@pytest.mark.parametrize("name, codec", [("out.mpg", "mpeg1video"), ("out.vob", "mpeg2video"), ("out.mxf", "mpeg2video"), ("out.ts", "mpeg2video")])
+@pytest.mark.parametrize("rate, tick", [(25, 40), (15, 41.7083), (50, 20), (48, 20)])
+def test_encoders_that_count_frames_fill_every_place(clip, runtime, look, name, codec, rate, tick):
+    times = [512 * i * 25 // rate for i in range(20)]
+    source = clip(times=times)
+    out, report = go(source, runtime, name, settings=Settings("mpeg2video" if name == "out.ts" else ""))
+    seen = look(out)
+    assert seen.video.codec_context.name == codec and f"{out}: times are rounded to {tick} ms, a frame: {codec} has no other clock" in report.notes
+    assert np.allclose(np.diff([float(time) for time in seen.times]), tick / 1000, atol=1e-4)
+    assert abs(len(seen.times) - (times[-1] / 12800 / (tick / 1000) + 1)) < 1
+
+
+@pytest.mark.parametrize("pixels, stored", [("yuv420p", "yuv422p"), ("yuv422p10le", "yuv422p10le"), ("yuv444p10le", "yuv444p10le")])
+def test_dnxhr_of_any_size(clip, runtime, look, pixels, stored):
+    out, _ = go(clip("in.mkv", codec="ffv1", pixels=pixels, width=256, height=128), runtime, "out.mov", settings=Settings("dnxhd"))
+    pictures = look(out).pictures
+    assert len(pictures) == 20 and pictures[0].format.name == stored
+
+
 @pytest.mark.parametrize("pixels, stored", [("yuv420p", "yuvj420p"), ("yuv422p", "yuvj422p"), ("bgr0", "yuvj420p")])
 def test_motion_jpeg_is_of_full_range(clip, fake, look, pixels, stored):
     source = clip("in.mkv", codec="ffv1", pixels=pixels)
