@@ -110,7 +110,7 @@ def _weather(command: argparse.ArgumentParser, frames: int) -> None:
 def _speed(command: argparse.ArgumentParser) -> None:
     named = ", ".join(SIZES)
     command.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help=f"of {named} (default: all)")
-    command.add_argument("--frames", type=number(int, 0), default=240, help="at 360p; fewer of larger ones, on a GPU 8 times as many (%(default)s)")
+    command.add_argument("--frames", type=number(int, 1), default=240, help="at 360p; fewer of larger ones, on a GPU 8 times as many (%(default)s)")
     command.add_argument("--clip", type=Path, help="a clip to run on, brought to each size (default: a made scene)")
     command.add_argument("--preset", default="", help="speed of the encoder, as it names it (default: the program's choice)")
     command.add_argument("--peer", metavar="MODULE:FUNCTION", help="returns a torch network to time on the same frames: RGB in, RGB out")

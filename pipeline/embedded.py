@@ -22,10 +22,10 @@ EXIF, ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 APP1, APP2, SCAN = 0xE1, 0xE2, 0xDA
 
 PIECE = 65_519
-"""Most bytes of a profile in one JPEG segment."""
+"""Most bytes of a profile, or of Exif, in one JPEG segment."""
 
-LARGEST = 1 << 24
-"""Most bytes of a profile that is unpacked."""
+LARGEST = 255 * PIECE
+"""Most bytes of a profile: as many as go into JPEG's segments."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _of_png(data: bytes) -> Embedded:
     found = dict(_chunks(data))
     _, _, packed = found.get(b"iCCP", b"").partition(b"\0")
-    return Embedded(found.get(b"eXIf", b""), zlib.decompressobj().decompress(packed[1:], LARGEST) if packed else b"")
+    unpacking = zlib.decompressobj()
+    icc = unpacking.decompress(packed[1:], LARGEST) if packed else b""
+    return Embedded(found.get(b"eXIf", b""), icc if unpacking.eof else b"")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -100,7 +102,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _segments_of(embedded: Embedded) -> Iterator[bytes]:
-    if embedded.exif:
+    if 0 < len(embedded.exif) <= PIECE:  # PNG holds more
         yield _segment(APP1, EXIF + embedded.exif)
     pieces = [embedded.icc[at : at + PIECE] for at in range(0, len(embedded.icc), PIECE)]
     for number, piece in enumerate(pieces, 1):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from derain_video.pipeline.embedded import PIECE, Embedded, put, read
+from derain_video.pipeline.embedded import LARGEST, PIECE, Embedded, put, read
 from derain_video.pipeline.report import Report
 from derain_video.pipeline.run import Job, run
 
@@ -87,6 +87,16 @@ def test_a_profile_of_several_segments(tmp_path: Path, ending: str) -> None:
     long = bytes(16) + b"RGB " + bytes(range(256)) * (PIECE // 100)
     (tmp_path / "long").write_bytes(put(plain.read_bytes(), Embedded(icc=long)))
     assert read(tmp_path / "long") == Embedded(icc=long)
+
+
+def test_what_is_too_large_is_left_out(tmp_path: Path) -> None:
+    for ending in ("jpg", "png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"plain.{ending}")
+    long = Embedded(bytes(PIECE + 1), bytes(16) + b"RGB " + bytes(LARGEST))
+    (tmp_path / "long.png").write_bytes(put((tmp_path / "plain.png").read_bytes(), long))
+    assert read(tmp_path / "long.png") == Embedded(long.exif)
+    plain = (tmp_path / "plain.jpg").read_bytes()
+    assert put(plain, Embedded(long.exif)) == plain
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])

@@ -103,6 +103,7 @@ def test_streams_are_kept_alive_and_shown(tmp_path, monkeypatch):
         ("port = 0", 'port = "x"', "port 'x'"),
         ("port = 0", "prot = 0", "page: prot: not known"),
         ("[page]", "[pages]", "pages: not known"),
+        ("[streams.front]", "[streams]\nside = 'rtsp://me:secret@camera/2'\n[streams.front]", "stream side: is no table"),
         ("[streams.front]", '[streams."a/b"]', "a name is letters"),
     ],
 )

@@ -163,7 +163,7 @@ def _toml(path: Path) -> dict[str, Any]:
 def _table(where: str, found: Any, *keys: str) -> dict[str, Any]:
     """`found`, a table that has no keys but these; without any, those that it likes."""
     if not isinstance(found, dict):
-        raise OptionError(f"{where}: {found!r} is no table; derain-video serve --help shows one")
+        raise OptionError(f"{where}: is no table; derain-video serve --help shows one")
     if keys and (unknown := ", ".join(sorted(found.keys() - set(keys)))):
         raise OptionError(f"{where}: {unknown}: not known; it has {', '.join(keys)}")
     return found
