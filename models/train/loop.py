@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from ..align import Derain, darker
 from ..losses import mask_loss, picture_loss
 from ..spec import PAST, RAINY, SPECS
 from ..store import halved, load, save, stamp
@@ -70,9 +71,14 @@ class Recipe:
 
     @property
     def making(self) -> Making:
-        """How its samples are made; from weights to begin from, those derain the thumbnails."""
+        """How its samples are made."""
         draw = make_any if SPECS[self.size].alone else make_past if self.pattern == PAST else make
-        return partial(draw, derain=Begun(self.start, self.size)) if self.start else draw
+        return partial(draw, derain=self.derain)
+
+    @property
+    def derain(self) -> Derain:
+        """For the thumbnails of its samples: the weights that it begins from, if there are any."""
+        return Begun(self.start, self.size) if self.start else darker
 
     @property
     def budget(self) -> float:
@@ -184,7 +190,9 @@ class Place:
 
     def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
         """What a recipe learns from: samples without end, of a seed."""
-        return Paired(self.shelves, recipe.shares) if self.shelves else Rendered(recipe.making, self.folders, recipe.shares, self.storms)
+        if self.shelves:
+            return Paired(self.shelves, recipe.shares, recipe.derain)
+        return Rendered(recipe.making, self.folders, recipe.shares, self.storms)
 
 
 def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
