@@ -52,7 +52,7 @@ def test_ranks_end_as_one_network_and_go_on(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.float32)
     cv2.imwrite(str(footage / "0.png"), cv2.GaussianBlur(noise, (0, 0), 3).astype(np.uint8))
     script.write_text(WATCHED)
-    budget = "0.02"
+    budget = "0.03"
     for begun in (False, True):
         sizes = ["--batch", "2", "--storms", "4", "--device", "cpu", "--weights", str(weights), "--runs", str(runs)]
         done = torchrun(script, "generalist", str(footage), "--minutes", budget, *sizes)
@@ -61,7 +61,7 @@ def test_ranks_end_as_one_network_and_go_on(tmp_path: Path) -> None:
         assert first["step"] > first["begun"] and (first["begun"] > 0) == begun
         for name, value in first.items():
             assert torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name], name
-        budget = "0.04"
+        budget = "0.12"  # a step may take seconds beside other work
     assert (tmp_path / "saved").read_text() == "0\n0\n"  # once by each run
     lines = [json.loads(line) for line in (runs / "fast_generalist.jsonl").read_text().splitlines()]
     facts = load(weights / "fast_generalist.safetensors")[1]
