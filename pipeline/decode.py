@@ -239,14 +239,13 @@ class Source:
         return Video(
             picture.width, picture.height, self._layout(picture), self._times.time_base, self.rate, max(0, left), context.name,
             (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
-            stream.sample_aspect_ratio or context.sample_aspect_ratio, turn(picture) if self._blind else display_matrix(picture),
-            dict(stream.metadata), int(stream.disposition), Hdr() if self._blind else hdr_of(dict(side_data(picture))),
+            stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(self._side_data(picture)) or turn(picture),
+            dict(stream.metadata), int(stream.disposition), hdr_of(dict(self._side_data(picture))),
         )  # fmt: skip
 
-    @property
-    def _blind(self) -> bool:
-        """What rides on frames cannot be looked at."""
-        return self.stream.codec_context.name in NAMED
+    def _side_data(self, picture: av.VideoFrame) -> Iterable[tuple[str, bytes]]:
+        """What rides on a frame, by name; nothing where it cannot be looked at."""
+        return () if self.stream.codec_context.name in NAMED else side_data(picture)
 
     def _layout(self, picture: av.VideoFrame) -> Layout:
         if any(component.is_alpha for component in picture.format.components):
@@ -258,7 +257,7 @@ class Source:
         video = self.video
         if (picture.width, picture.height) != (video.width, video.height):
             self.report.note(f"{self.path}: pictures of {picture.width}x{picture.height} are scaled to the first one's {video.width}x{video.height}")
-        for name, _ in () if self._blind else side_data(picture):
+        for name, _ in self._side_data(picture):
             if name in SPOKEN:
                 self.report.note(f"{self.path}: not kept: {SPOKEN[name]}")
         if picture.interlaced_frame:
@@ -357,9 +356,9 @@ def check_size(width: int, height: int, limit: int, path: object) -> None:
         raise OpenError(f"{path}: {width}x{height} is more than {limit} pixels; raise --max-pixels if the file is to be trusted")
 
 
-def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    """The display matrix, 9 numbers, if the picture is to be turned or mirrored for display."""
-    for name, data in side_data(picture):
+def display_matrix(told: Iterable[tuple[str, bytes]]) -> tuple[int, ...] | None:
+    """The display matrix, 9 numbers, if a picture with that side data is to be turned or mirrored for display."""
+    for name, data in told:
         if name == "DISPLAYMATRIX":
             return tuple(int(value) for value in np.frombuffer(data, np.int32))
     return None

@@ -251,7 +251,7 @@ def facts(path: Path) -> dict[str, object]:
             "layout": first.format.name,
             "colour": _tags(first),
             "HDR": _rounded(hdr_of(dict(side_data(first)))),
-            "rotation": display_matrix(first),
+            "rotation": display_matrix(side_data(first)),
             "pixel shape": stream.sample_aspect_ratio if stream.sample_aspect_ratio not in (None, 1) else None,
             "interlacing": any(p.interlaced_frame for p in pictures),
             "captions": any(name == "A53_CC" for p in pictures for name, _ in side_data(p)),
