@@ -47,7 +47,7 @@ class Generalist:
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise NotImplementedError("one network for all rain asks for no pattern")
 
-    def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int) -> Clean:
+    def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int, model: str = "") -> Clean:
         return Clean(*self._net({"y": y, "uv": uv, "near": near, "peak": np.array([peak], np.float32)}))
 
     def close(self) -> None:

@@ -31,8 +31,8 @@ class Eye:
         with self._torch.inference_mode():
             return np.asarray(self._net(self._torch.from_numpy(views)).numpy(), np.float32)
 
-    def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int) -> Clean:
-        return self._runtime.derain(pattern, y, uv, near, peak)
+    def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int, model: str = "") -> Clean:
+        return self._runtime.derain(pattern, y, uv, near, peak, model)
 
     def close(self) -> None:
         self._runtime.close()

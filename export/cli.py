@@ -82,11 +82,12 @@ def _run_onnx(args: argparse.Namespace) -> int:
     from .runtime.torch_ import module
     from .to_onnx import export
 
-    for name in args.only:
-        heads = [Graph(PERCEPTION)] if name == PERCEPTION else [Graph(args.model, name, dtype) for dtype in args.dtype]
+    for first in [Graph(PERCEPTION), *subnets(args.model, "u8")]:
+        if (first.pattern or PERCEPTION) not in args.only:
+            continue
+        heads = [replace(first, dtype=dtype) for dtype in args.dtype] if first.pattern else [first]
         graphs = [replace(head, precision=precision) for head in heads for precision in args.precision]
-        other = name == PERCEPTION and args.clip
-        net = perceiver(args.clip, args.pretrained) if other else module(graphs[0], args.weights)
+        net = module(first, args.weights) if first.pattern or not args.clip else perceiver(args.clip, args.pretrained)
         _say(args.out, export(net, graphs, args.out, lambda graph: _footage(args.frames, graph.dtype, graph.precision == "int8")))
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..models.spec import NETWORKS
+from ..models.spec import FAST, NETWORKS, STILL
 
 PERCEPTION = "perception"
 INPUTS = ("y", "uv", "near", "peak")
@@ -43,6 +43,7 @@ class Graph:
         return ("scores",) if self.network == PERCEPTION else OUTPUTS
 
 
-def subnets(network: str, dtype: str, precision: str = "fp32") -> list[Graph]:
-    """The graphs of all sub-networks."""
-    return [Graph(network, pattern, dtype, precision) for pattern in NETWORKS]
+def subnets(model: str, dtype: str, precision: str = "fp32") -> list[Graph]:
+    """The graphs that a size needs: all its sub-networks, and those of FAST, which derain thumbnails."""
+    thumbnails = [] if model == FAST.name else [Graph(FAST.name, name, dtype, precision) for name in NETWORKS if name != STILL]
+    return [Graph(model, pattern, dtype, precision) for pattern in NETWORKS] + thumbnails

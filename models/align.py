@@ -22,17 +22,11 @@ from numpy.typing import NDArray
 
 from .spec import AROUND, NEIGHBOURS
 
-LINES = 240
-"""Lines of a thumbnail, about (columns, if those are fewer), but at most half of the frame's: rain is wider in frames of many lines."""
-
 DESCENT = 4
 """Steps that find each patch of the flow."""
 
 SMALLEST = 12
 """Shortest side of a thumbnail, in pixels, on which flow is estimated."""
-
-NEAR = 31
-"""Side of the window, in thumbnail pixels, over whose mean of errors flow is judged."""
 
 BAND = 128
 """Rows, about, that are carried over, or sorted, at once: few enough that what they come from stays in the cache."""
@@ -58,15 +52,35 @@ Derain = Callable[[Plane, Plane], Plane]
 
 @dataclass(frozen=True)
 class Search:
-    """How flow is searched. stride: thumbnail pixels from one of its patches to the next. gain: flow is believed where it brings the local mean
-    of the error below this share of what stillness leaves."""
+    """How flow is searched, all in thumbnail pixels. stride: from one of its patches to the next. gain: flow is believed where it brings the local
+    mean of the error below this share of what stillness leaves. near: side of the window of that mean. refined: variational refinements."""
 
     stride: int
     gain: float
+    near: int
+    refined: int = 0
 
 
-RAINY, DRY = Search(8, 0.8), Search(6, 0.9)
-"""Of thumbnails as they come, and of those that are derained."""
+@dataclass(frozen=True)
+class Sight:
+    """How finely motion is looked at. lines: of a thumbnail, about (columns, if those are fewer). least: frame pixels along each side of one of
+    its pixels, at least. rainy, dry: search on thumbnails as they come, and on those that are derained."""
+
+    lines: int
+    least: int
+    rainy: Search
+    dry: Search
+
+    def scale(self, luma: Plane) -> int:
+        """Frame pixels along each side of a thumbnail pixel."""
+        return max(self.least, round(int(min(luma.shape)) / self.lines))
+
+
+COARSE = Sight(240, 2, Search(8, 0.8, 31), Search(6, 0.9, 31))
+"""For networks that are quick. Its scale follows the width of rain, which is wider in frames of many lines."""
+
+FINE = Sight(360, 1, Search(8, 0.8, 61), Search(6, 0.9, 31, refined=5))
+"""For networks beside which a closer look takes little time."""
 
 
 def darker(luma: Plane, state: Plane) -> Plane:
@@ -98,13 +112,13 @@ class Look:
         if min(self.thumb.shape) < SMALLEST:
             return None
         flow = _inverse(other._motion_to(self)) if later else self._motion_to(other)
-        return _believed(self.thumb, other.thumb, flow, self.search.gain)
+        return _believed(self.thumb, other.thumb, flow, self.search)
 
     def _motion_to(self, other: Look) -> Flow:
         """Flow to an earlier frame, before it is asked whether to believe it."""
         with self._moving:
             if other not in self._motions:
-                self._motions[other] = _estimator(self.search.stride).calc(self.thumb, other.thumb, None)  # type: ignore[call-overload]
+                self._motions[other] = _estimator(self.search).calc(self.thumb, other.thumb, None)  # type: ignore[call-overload]
             return self._motions[other]
 
 
@@ -112,14 +126,14 @@ class Seen:
     """One frame of a temporal window.
 
     luma: (H, W) uint8, or uint16 with values up to `peak` (2**bits - 1). It is kept, not copied. derain: for its thumbnail. look: how thumbnails
-    are looked at.
+    are looked at. sight: how finely.
     """
 
-    def __init__(self, luma: Plane, peak: int = 255, derain: Derain = darker, look: type[Look] = Look) -> None:
-        self.luma, self._derain, self._look = luma, derain, look
-        self.scale = max(2, round(min(luma.shape) / LINES))
-        dark = cv2.erode(luma, np.ones((1, self.scale + 1), np.uint8))  # without what is bright and thin
-        self.rainy = look(_thumbnail(dark, self.scale, peak), RAINY)
+    def __init__(self, luma: Plane, peak: int = 255, derain: Derain = darker, look: type[Look] = Look, sight: Sight = COARSE) -> None:
+        self.luma, self._derain, self._look, self._sight = luma, derain, look, sight
+        self.scale = sight.scale(luma)
+        dark = cv2.erode(luma, np.ones((1, COARSE.scale(luma) + 1), np.uint8))  # without what is bright and thin
+        self.rainy = look(_thumbnail(dark, self.scale, peak), sight.rainy)
         self._small = _thumbnail(luma, self.scale, peak)
         self._dry: dict[tuple[bool, bool], Look] = {}
         self._deraining = Lock()
@@ -130,7 +144,7 @@ class Seen:
             key = before is not None, after is not None
             if key not in self._dry:
                 tiny = min(self._small.shape) < SMALLEST
-                self._dry[key] = self._look(self._small if tiny else self._derain(self._small, self._state(before, after)), DRY)
+                self._dry[key] = self._look(self._small if tiny else self._derain(self._small, self._state(before, after)), self._sight.dry)
             return self._dry[key]
 
     def _state(self, before: Seen | None, after: Seen | None) -> Plane:
@@ -192,19 +206,19 @@ def _thumbnail(luma: Plane, scale: int, peak: int) -> Plane:
     return small if small.dtype == np.uint8 else cv2.convertScaleAbs(small, alpha=255 / peak)
 
 
-def _estimator(stride: int) -> cv2.DISOpticalFlow:
+def _estimator(search: Search) -> cv2.DISOpticalFlow:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     dis.setFinestScale(0)
     dis.setGradientDescentIterations(DESCENT)
-    dis.setPatchStride(stride)
-    dis.setVariationalRefinementIterations(0)
+    dis.setPatchStride(search.stride)
+    dis.setVariationalRefinementIterations(search.refined)
     return dis
 
 
-def _believed(a: Plane, b: Plane, flow: Flow, gain: float) -> Flow | None:
+def _believed(a: Plane, b: Plane, flow: Flow, search: Search) -> Flow | None:
     """Flow from a to b where it explains more than stillness does; None if all is still."""
-    moved, still = (cv2.boxFilter(cv2.absdiff(a, there), cv2.CV_32F, (NEAR, NEAR)) for there in (_moved(b, flow), b))
-    share = cv2.blur(cv2.compare(moved, gain * still, cv2.CMP_LT), (5, 5))
+    moved, still = (cv2.boxFilter(cv2.absdiff(a, there), cv2.CV_32F, (search.near, search.near)) for there in (_moved(b, flow), b))
+    share = cv2.blur(cv2.compare(moved, search.gain * still, cv2.CMP_LT), (5, 5))
     return cv2.multiply(flow, cv2.merge((share, share)), scale=1 / 255, dtype=cv2.CV_32F) if share.any() else None
 
 

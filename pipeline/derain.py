@@ -10,9 +10,9 @@ from threading import Lock
 import numpy as np
 
 from ..export.runtime.base import Runtime
-from ..models.align import Derain, Seen, near
+from ..models.align import COARSE, FINE, Derain, Seen, Sight, near
 from ..models.planes import crop, gray, pad
-from ..models.spec import AROUND, NEIGHBOURS, PAST, STILL
+from ..models.spec import AROUND, FAST, NEIGHBOURS, PAST, QUALITY, STILL
 from . import tiles
 from .ahead import spread
 from .chroma import luma, merge, split
@@ -38,11 +38,12 @@ DONE = "done before"
 
 
 class Held:
-    """A frame in a window, prepared as a neighbour only if it becomes one. by: it is derained at 1/by of its size. derain: for its thumbnail."""
+    """A frame in a window, prepared as a neighbour only if it becomes one. by: it is derained at 1/by of its size. derain: for its thumbnail.
+    sight: how finely it is looked at."""
 
-    def __init__(self, frame: Frame, derain: Derain, by: int = 1) -> None:
+    def __init__(self, frame: Frame, derain: Derain, sight: Sight, by: int = 1) -> None:
         self.frame, self.by = frame, by
-        self._derain = derain
+        self._derain, self._sight = derain, sight
         self._seen: Seen | None = None
         self._preparing = Lock()
 
@@ -51,23 +52,28 @@ class Held:
         """The same for all threads that align."""
         with self._preparing:
             if not self._seen:
-                self._seen = Seen(reduced(luma(self.frame), self.by), self.frame.layout.peak, self._derain)
+                self._seen = Seen(reduced(luma(self.frame), self.by), self.frame.layout.peak, self._derain, sight=self._sight)
             return self._seen
 
 
 def held(frame: Frame, runtime: Runtime, live: bool = False, whole: bool = False, half: bool = False) -> Held:
     """A frame that is reduced if it has very many lines. whole: it is not. half: to half of that. live: as of `network`."""
     by = 1 if whole else fold(frame.height, frame.width)
-    return Held(frame, thumbnails(runtime, frame.pattern, live), 2 * by if half else by)
+    return Held(frame, thumbnails(runtime, frame.pattern, live), sight(runtime), 2 * by if half else by)
+
+
+def sight(runtime: Runtime) -> Sight:
+    """How finely its frames are looked at: a large network waits longer for its work than for a finer look."""
+    return FINE if runtime.model == QUALITY.name else COARSE
 
 
 def thumbnails(runtime: Runtime, pattern: str, live: bool) -> Derain:
-    """Takes the rain out of thumbnails, which are gray, of frames with that pattern. live: as of `network`."""
+    """Takes the rain out of thumbnails, which are gray, of frames with that pattern, by a fast network. live: as of `network`."""
 
     def derain(small: Plane, state: Plane) -> Plane:
         if pattern == "clear":
             return small
-        clean = runtime.derain(network(pattern, NEIGHBOURS, live), *gray(small, state), 255)
+        clean = runtime.derain(network(pattern, NEIGHBOURS, live), *gray(small, state), 255, FAST.name)
         return np.ascontiguousarray(crop(clean.y, *small.shape)[0])
 
     return derain

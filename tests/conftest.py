@@ -154,6 +154,7 @@ class FakeRuntime:
         self.patterns, self.broken = patterns or ["heavy"], broken
         self.calls: list[tuple[str, tuple[int, ...], np.dtype, int]] = []
         self.states: list[np.ndarray] = []
+        self.models: list[str] = []
         self.looks = 0
         self.closed = False
 
@@ -164,12 +165,13 @@ class FakeRuntime:
         self.looks += 1
         return scores
 
-    def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int) -> Clean:
+    def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int, model: str = "") -> Clean:
         assert y.shape[2] % 8 == 0 and y.shape[3] % 8 == 0 and uv.shape[2] * 2 == y.shape[2] and near.shape[1] == 4
         if len(self.calls) == self.broken:
             raise RuntimeError("the network broke")
         self.calls.append((pattern, y.shape, y.dtype, peak))
         self.states.append(near)
+        self.models.append(model)
         mask = np.zeros(y.shape, np.uint8)
         mask[..., :48] = 255
         clean_uv = uv.copy()

@@ -57,7 +57,7 @@ class Rough:
         rough = float(np.abs(green - cv2.GaussianBlur(green, (0, 0), 2)).mean())
         return np.eye(len(PATTERNS), dtype=np.float32)[int(rough > 1) + int(rough > 4)]
 
-    def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int) -> Clean:
+    def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int, model: str = "") -> Clean:
         darkest = np.minimum(y, near[:, 1:2])
         return Clean(darkest, uv, (darkest != y).astype(np.uint8))
 

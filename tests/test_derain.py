@@ -5,7 +5,7 @@ import pytest
 
 from derain_video.models.align import Look
 from derain_video.models.spec import PAST
-from derain_video.pipeline.derain import BEYOND, align, derain, thumbnails, windows
+from derain_video.pipeline.derain import BEYOND, align, derain, held, thumbnails, windows
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.report import Report
 
@@ -79,8 +79,17 @@ def test_thumbnails_are_derained_gray_by_the_network_of_their_frame(pattern, liv
     runtime = FakeRuntime()
     small, state = np.full((45, 61), 100, np.uint8), np.full((4, 45, 61), 90, np.uint8)
     clean = thumbnails(runtime, pattern, live)(small, state)
-    assert [call[0] for call in runtime.calls] == asked and clean.shape == small.shape and clean.flags.c_contiguous
+    assert [call[0] for call in runtime.calls] == asked and set(runtime.models) <= {"fast"}
+    assert clean.shape == small.shape and clean.flags.c_contiguous
     assert (clean[:, :48] == (92 if asked else 100)).all() and (clean[:, 48:] == 100).all()
+
+
+@pytest.mark.parametrize("model, scale", [("fast", 2), ("quality", 1)])
+def test_the_large_size_looks_more_finely(fake, model, scale):
+    runtime = fake()
+    runtime.model = model
+    (frame,) = frames(1)
+    assert held(frame, runtime).seen.scale == scale
 
 
 def test_several_workers_align_as_one_does_and_estimate_no_flow_twice(monkeypatch, runtime):

@@ -165,7 +165,7 @@ def test_garbage_is_a_disconnect_and_harms_nothing(runtime, tmp_path):
 
 def test_newest_wins_on_a_slow_machine_and_it_degrades_by_plan(server, fake, tmp_path):
     class Slow(fake):
-        def derain(self, pattern, y, uv, near, peak):
+        def derain(self, pattern, y, uv, near, peak, model=""):
             time.sleep(0.2 if y.shape[2] > 64 else 0.12)
             return super().derain(pattern, y, uv, near, peak)
 

@@ -31,7 +31,7 @@ class Measured:
     def perceive(self, views: np.ndarray) -> np.ndarray:
         return np.eye(4, dtype=np.float32)[2]
 
-    def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int) -> Clean:
+    def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int, model: str = "") -> Clean:
         self.used.append(resident())
         return Clean(y + 1, uv.copy(), np.full(y.shape, 255, np.uint8))
 

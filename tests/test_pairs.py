@@ -127,7 +127,7 @@ class Idle:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int) -> Clean:
+    def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int, model: str = "") -> Clean:
         self.asked.append(pattern)
         return Clean(y, uv, np.zeros(y.shape, np.uint8))
 

@@ -28,7 +28,7 @@ class Darkest:
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.array([0.1, 0.2, 0.6, 0.1], np.float32)
 
-    def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int) -> Clean:
+    def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int, model: str = "") -> Clean:
         darkest = np.minimum(y, near[:, 1:2])
         return Clean(darkest, uv, (darkest != y).astype(np.uint8))
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from derain_video.export import cli, edge, manifest, parity, runtime, to_onnx
 from derain_video.export.errors import GraphError, ParityError, RuntimeMissing
-from derain_video.export.graph import PERCEPTION, Graph
+from derain_video.export.graph import PERCEPTION, Graph, subnets
 from derain_video.export.half import packed, types
 from derain_video.export.probe import Probe, drawn, footage
 from derain_video.export.runtime import Runtime
@@ -155,6 +155,20 @@ def test_many_threads_get_what_one_gets(name: str, graphs: Path, weights: Path) 
         with ThreadPoolExecutor(8) as pool:
             together = list(pool.map(clean, frames))
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_the_large_size_derains_thumbnails_by_the_fast_networks(weights: Path) -> None:
+    assert {(graph.network, graph.pattern) for graph in subnets("quality", "u8")} == {
+        *(("quality", name) for name in NETWORKS),
+        *(("fast", name) for name in (*RAINY, PAST)),
+    }
+    frame = drawn(64, 96)
+    planes = (frame.y, frame.uv, frame.near, 255)
+    large, small = (runtime.load("torch", model=size, folder=weights) for size in ("quality", "fast"))
+    with large, small:
+        wanted = small.derain("light", *planes).y
+        assert np.array_equal(large.derain("light", *planes, "fast").y, wanted)
+        assert not np.array_equal(large.derain("light", *planes).y, wanted)
 
 
 def test_networks_are_built_when_first_used(graphs: Path) -> None:

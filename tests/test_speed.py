@@ -30,7 +30,7 @@ class Watching:
         detail = np.abs(np.diff(views.astype(np.int16), axis=-1)).mean()
         return np.eye(4, dtype=np.float32)[int(np.digitize(detail, (2, 6, 12)))]
 
-    def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int) -> Clean:
+    def derain(self, pattern: str, y: NDArray[np.uint8], uv: NDArray[np.uint8], near: NDArray[np.uint8], peak: int, model: str = "") -> Clean:
         if (uv == 128).all():
             self.thumbnails += 1
         else:

@@ -27,7 +27,7 @@ class Drawn:
         net = drawn(spec)
         self.net, self.shapes = PlaneNet(Mirrored(net) if mirrored else net), []
 
-    def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int) -> Clean:
+    def derain(self, pattern: str, y: np.ndarray, uv: np.ndarray, near: np.ndarray, peak: int, model: str = "") -> Clean:
         self.shapes.append(y.shape[2:])
         with torch.inference_mode():
             found = self.net(*map(torch.from_numpy, (y, uv, near)), torch.tensor([float(peak)]))

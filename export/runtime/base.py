@@ -52,8 +52,8 @@ class Runtime(Protocol):
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of each of PATTERNS, (4,) float32 that add to 1. views: (N, 3, 224, 224) uint8 RGB."""
 
-    def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int) -> Clean:
-        """Takes the rain out of one frame by the sub-network `pattern`, one of NETWORKS.
+    def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int, model: str = "") -> Clean:
+        """Takes the rain out of one frame by the sub-network `pattern`, one of NETWORKS, of the size `model`, by default the runtime's own.
 
         y (1, 1, H, W), uv (1, 2, H/2, W/2), near (1, 4, H, W): all uint8 or all uint16; H and W multiples of MULTIPLE.
         peak: 2**bits - 1. Where the mask is 0 the result equals the input. ValueError if the arrays do not fit this.
@@ -98,9 +98,9 @@ class Networks:
         (scores,) = self._network(Graph(PERCEPTION))({"views": views})
         return scores
 
-    def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int) -> Clean:
+    def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int, model: str = "") -> Clean:
         check(pattern, y, uv, near)
-        graph = Graph(self.model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
+        graph = Graph(model or self.model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
         feed = {"y": y, "uv": uv, "near": near, "peak": np.array([peak], np.float32)}
         return Clean(*self._network(graph)(feed))
 
