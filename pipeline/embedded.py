@@ -1,6 +1,8 @@
-"""What lies in a picture file beside the picture: Exif, with the orientation in it, and the colour profile; read from and put into JPEG and PNG.
+"""What lies in a picture file beside the picture: Exif, with the orientation in it, the colour profile, XMP and IPTC; read from and put into
+JPEG and PNG.
 
-Sources: ITU-T T.81 annex B (JPEG's segments), CIPA DC-008 (Exif), ICC.1 annex B (profiles in files), PNG third edition (chunks).
+Sources: ITU-T T.81 annex B (JPEG's segments), CIPA DC-008 (Exif), ICC.1 annex B (profiles in files), PNG third edition (chunks), Adobe's XMP
+specification part 3 (XMP in files, and Photoshop's image resources, one of which is IPTC).
 """
 
 from __future__ import annotations
@@ -8,40 +10,51 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 SOI, HEADER = len(JPEG), len(PNG) + 25
 """Bytes after which they are put: JPEG's first marker; PNG's signature and IHDR."""
 
-ENDINGS = (".jpg", ".jpeg", ".png")
-"""Of files that hold them."""
+EXIF, ICC, XMP, PHOTOSHOP = b"Exif\0\0", b"ICC_PROFILE\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
+APP1, APP2, APP13, SCAN = 0xE1, 0xE2, 0xED, 0xDA
 
-EXIF, ICC = b"Exif\0\0", b"ICC_PROFILE\0"
-APP1, APP2, SCAN = 0xE1, 0xE2, 0xDA
+RESOURCE, IPTC = b"8BIM", 0x0404
+"""Every resource of Photoshop begins so; its number for IPTC."""
 
-PIECE = 65_519
-"""Most bytes of a profile, or of Exif, in one JPEG segment."""
+XML = b"XML:com.adobe.xmp"
+"""Keyword of XMP in PNG."""
+
+PIECE = 65_500
+"""Most bytes of anything in one JPEG segment."""
 
 LARGEST = 255 * PIECE
 """Most bytes of a profile: as many as go into JPEG's segments."""
 
+NAMES = ("Exif, with the camera's orientation", "the colour profile", "XMP", "IPTC")
+MOST = {".png": (LARGEST, LARGEST, LARGEST, 0), ".jpg": (PIECE, LARGEST, PIECE, PIECE), ".jpeg": (PIECE, LARGEST, PIECE, PIECE)}
+"""Bytes of each that files with that ending hold; others hold none."""
+
 
 @dataclass(frozen=True)
 class Embedded:
-    """exif: a TIFF stream that begins with its byte order; icc: a profile. Empty if there is none."""
+    """exif: a TIFF stream that begins with its byte order; icc: a profile; xmp: a packet; iptc: a record. Empty if there is none."""
 
     exif: bytes = b""
     icc: bytes = b""
-
-    def __bool__(self) -> bool:
-        return bool(self.exif or self.icc)
+    xmp: bytes = b""
+    iptc: bytes = b""
 
     def suited(self, gray: bool) -> Embedded:
         """Without a profile for other colours than RGB, or gray: of a CMYK file, say. Exif without its thumbnail, in which it rains."""
         space = self.icc[16:20]
-        return Embedded(_without_thumbnail(self.exif), self.icc if space == (b"GRAY" if gray else b"RGB ") else b"")
+        return replace(self, exif=_without_thumbnail(self.exif), icc=self.icc if space == (b"GRAY" if gray else b"RGB ") else b"")
+
+    def lost(self, ending: str) -> list[str]:
+        """What of it files with that ending do not take, in words."""
+        parts = (self.exif, self.icc, self.xmp, self.iptc)
+        return [name for name, part, most in zip(NAMES, parts, MOST.get(ending, (0, 0, 0, 0)), strict=True) if len(part) > most]
 
 
 def read(path: Path) -> Embedded:
@@ -56,20 +69,38 @@ def read(path: Path) -> Embedded:
 
 
 def put(data: bytes, embedded: Embedded) -> bytes:
-    """A JPEG or PNG file that has none, with it."""
-    at = SOI if data.startswith(JPEG) else HEADER
-    parts = _segments_of(embedded) if data.startswith(JPEG) else _chunks_of(embedded)
+    """A JPEG or PNG file that has none, with what it takes; others as they are."""
+    jpeg, png = data.startswith(JPEG), data.startswith(PNG)
+    at = SOI if jpeg else HEADER
+    parts = _segments_of(embedded) if jpeg else _chunks_of(embedded) if png else ()
     return data[:at] + b"".join(parts) + data[at:]
 
 
 def _of_jpeg(data: bytes) -> Embedded:
-    exif, pieces = b"", {}
+    found, pieces = Embedded(), {}
     for marker, content in _segments(data):
         if marker == APP1 and content.startswith(EXIF):
-            exif = exif or content[len(EXIF) :]
+            found = replace(found, exif=found.exif or content[len(EXIF) :])
+        elif marker == APP1 and content.startswith(XMP):
+            found = replace(found, xmp=content[len(XMP) :])
         elif marker == APP2 and content.startswith(ICC):
             pieces[content[len(ICC)]] = content[len(ICC) + 2 :]
-    return Embedded(exif, b"".join(pieces[number] for number in sorted(pieces)))
+        elif marker == APP13 and content.startswith(PHOTOSHOP):
+            found = replace(found, iptc=_iptc(content[len(PHOTOSHOP) :]))
+    return replace(found, icc=b"".join(pieces[number] for number in sorted(pieces)))
+
+
+def _iptc(data: bytes) -> bytes:
+    """That record of Photoshop's resources, of which another is a thumbnail."""
+    at = 0
+    while data[at : at + 4] == RESOURCE:
+        (number,) = struct.unpack_from(">H", data, at + 4)
+        start = at + 6 + (data[at + 6] + 2) // 2 * 2  # after a name, whose bytes are counted by the first
+        (size,) = struct.unpack_from(">I", data, start)
+        if number == IPTC:
+            return data[start + 4 : start + 4 + size]
+        at = start + 4 + (size + 1) // 2 * 2
+    return b""
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -85,11 +116,24 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _of_png(data: bytes) -> Embedded:
-    found = dict(_chunks(data))
-    _, _, packed = found.get(b"iCCP", b"").partition(b"\0")
+    found = Embedded()
+    for name, content in _chunks(data):
+        key, _, rest = content.partition(b"\0")
+        if name == b"eXIf":
+            found = replace(found, exif=content)
+        elif name == b"iCCP":
+            found = replace(found, icc=_unpacked(rest[1:]))
+        elif name == b"iTXt" and key == XML:
+            text = rest[2:].split(b"\0", 2)[2]  # after a language and the keyword in it
+            found = replace(found, xmp=_unpacked(text) if rest[0] else text)
+    return found
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Nothing if it is cut off, or too large."""
     unpacking = zlib.decompressobj()
-    icc = unpacking.decompress(packed[1:], LARGEST) if packed else b""
-    return Embedded(found.get(b"eXIf", b""), icc if unpacking.eof else b"")
+    whole = unpacking.decompress(packed, LARGEST)
+    return whole if unpacking.eof else b""
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -102,8 +146,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _segments_of(embedded: Embedded) -> Iterator[bytes]:
-    if 0 < len(embedded.exif) <= PIECE:  # PNG holds more
-        yield _segment(APP1, EXIF + embedded.exif)
+    size = len(embedded.iptc)
+    iptc = PHOTOSHOP + RESOURCE + struct.pack(">HHI", IPTC, 0, size)
+    for marker, head, content in ((APP1, EXIF, embedded.exif), (APP1, XMP, embedded.xmp), (APP13, iptc, embedded.iptc + bytes(size % 2))):
+        if 0 < len(content) <= PIECE:
+            yield _segment(marker, head + content)
     pieces = [embedded.icc[at : at + PIECE] for at in range(0, len(embedded.icc), PIECE)]
     for number, piece in enumerate(pieces, 1):
         yield _segment(APP2, ICC + bytes((number, len(pieces))) + piece)
@@ -118,6 +165,8 @@ def _chunks_of(embedded: Embedded) -> Iterator[bytes]:
         yield _chunk(b"iCCP", b"ICC\0\0" + zlib.compress(embedded.icc))
     if embedded.exif:
         yield _chunk(b"eXIf", embedded.exif)
+    if embedded.xmp:
+        yield _chunk(b"iTXt", XML + bytes(5) + embedded.xmp)
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

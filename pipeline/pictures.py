@@ -176,10 +176,9 @@ def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: 
     context.width, context.height, context.pix_fmt = picture.width, picture.height, picture.format.name
     context.time_base, context.options = frame.time_base, OPTIONS.get(name, {})
     data = b"".join(bytes(packet) for packet in (*context.encode(picture), *context.encode(None)))
-    if frame.embedded and ending not in embedded.ENDINGS:
-        report.note(f"{ending}: not kept: Exif, with the camera's orientation, and the colour profile, which go into .jpg and .png alone")
-        return data
-    return embedded.put(data, frame.embedded) if frame.embedded else data
+    if lost := frame.embedded.lost(ending):
+        report.note(f"{ending}: not kept: {'; '.join(lost)}: it takes less of that, or none")
+    return embedded.put(data, frame.embedded)
 
 
 def _layout(layout: Layout, encoder: str) -> Layout:

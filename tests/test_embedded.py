@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 
 from derain_video.pipeline.embedded import LARGEST, PIECE, Embedded, put, read
 from derain_video.pipeline.report import Report
@@ -47,7 +47,38 @@ def test_orientation_exif_and_profile_are_kept(tmp_path: Path, runtime, source: 
 def test_what_other_files_cannot_hold_is_said(tmp_path: Path, runtime) -> None:
     report = Report()
     run(Job(photo(tmp_path / "in.jpg"), tmp_path / "out.bmp"), runtime, report)
-    assert any("not kept: Exif" in note for note in report.notes)
+    assert any("not kept: Exif, with the camera's orientation; the colour profile: it takes" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("source", ["jpg", "png"])
+@pytest.mark.parametrize("target", ["jpg", "png"])
+def test_xmp_and_iptc_are_kept_where_the_file_holds_them(tmp_path: Path, runtime, source: str, target: str) -> None:
+    draft, path, report = photo(tmp_path / f"draft.{source}"), tmp_path / f"in.{source}", Report()
+    path.write_bytes(put(draft.read_bytes(), Embedded(xmp=b"<x:xmpmeta/>", iptc=b"\x1c\x02\x05\0\x04Rain")))
+    run(Job(path, tmp_path / f"out.{target}"), runtime, report)
+    found = read(tmp_path / f"out.{target}")
+    held = source == "jpg" and target == "jpg"
+    assert found.xmp == b"<x:xmpmeta/>" and found.iptc == (b"\x1c\x02\x05\0\x04Rain" if held else b"")
+    assert any("not kept: IPTC" in note for note in report.notes) == (source == "jpg" and target == "png")
+    with Image.open(tmp_path / f"out.{target}") as clean:  # another reader agrees
+        clean.load()
+        assert b"<x:xmpmeta/>" in (clean.info.get("xmp") or clean.info.get("XML:com.adobe.xmp").encode())
+        assert dict(clean.getexif()) == {ORIENTATION: SIDEWAYS, MODEL: "Drop"}
+        assert not held or IptcImagePlugin.getiptcinfo(clean) == {(2, 5): b"Rain"}
+
+
+def test_of_photoshops_resources_iptc_alone_is_kept_and_packed_xmp_is_read(tmp_path: Path) -> None:
+    for ending in ("jpg", "png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"plain.{ending}")
+    thumbnail = b"8BIM" + struct.pack(">H", 0x040C) + b"\x03odd" + struct.pack(">I", 5) + b"rainy\0"
+    content = b"Photoshop 3.0\0" + thumbnail + b"8BIM" + struct.pack(">HHI", 0x0404, 0, 4) + b"\x1c\x02\x05\0"
+    jpeg = (tmp_path / "plain.jpg").read_bytes()
+    (tmp_path / "in.jpg").write_bytes(jpeg[:2] + b"\xff\xed" + struct.pack(">H", len(content) + 2) + content + jpeg[2:])
+    assert read(tmp_path / "in.jpg") == Embedded(iptc=b"\x1c\x02\x05\0")
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>", zip=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "in.png", pnginfo=text)
+    assert read(tmp_path / "in.png") == Embedded(xmp=b"<x:xmpmeta/>")
 
 
 def test_numbered_pictures_become_a_video_that_is_turned(tmp_path: Path, runtime, look) -> None:
@@ -96,7 +127,7 @@ def test_what_is_too_large_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "long.png").write_bytes(put((tmp_path / "plain.png").read_bytes(), long))
     assert read(tmp_path / "long.png") == Embedded(long.exif)
     plain = (tmp_path / "plain.jpg").read_bytes()
-    assert put(plain, Embedded(long.exif)) == plain
+    assert put(plain, Embedded(long.exif)) == plain and Embedded(long.exif).lost(".jpg") and not Embedded(long.exif).lost(".png")
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])
