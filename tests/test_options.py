@@ -34,6 +34,7 @@ def test_a_number_beyond_bounds_is_refused_with_them(kind: type[int], text: str)
     [
         ("pipeline.cli", ["in.mp4", "out.mp4", "--max-pixels", "-1"], "derain-video: argument --max-pixels: '-1'"),
         ("pipeline.cli", ["rtsp://a/1", "rtsp://b/1", "--patience", "nan"], "derain-video: argument --patience: 'nan'"),
+        ("pipeline.cli", ["a.mp4", "b.mp4", "--crf=--"], "derain-video: argument --crf: '--' is no value"),
         ("pipeline.cli", ["serve"], "derain-video serve: "),
         ("export.cli", ["onnx", "--precision", "int3"], "derain-export onnx: argument --precision"),
         ("benchmarks.cli", ["speed", "--frames", "9" * 30], "derain-bench speed: argument --frames"),
