@@ -15,7 +15,7 @@ from ..export.errors import RuntimeMissing
 from ..export.graph import Graph
 from ..export.runtime.base import Clean, Network, Planes
 from ..export.runtime.threads import cores, share
-from ..models.spec import RAINY
+from ..models.spec import GENERALIST, RAINY
 from .quality import Row, Summary, overall, summary
 
 METHODS = ("single", "routed", "true", "best", "random")
@@ -41,7 +41,7 @@ class Generalist:
         except ModuleNotFoundError as error:
             raise RuntimeMissing(f"{error.name} is not installed: pip install 'derain-video[train]'") from error
         self._backend = open_backend(folder, self.precision, threads or share(cores()))
-        self._net: Network = self._backend.network(Graph(model, "generalist", "u8"))
+        self._net: Network = self._backend.network(Graph(model, GENERALIST, "u8"))
         self.model, self.device = model, self._backend.device
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:

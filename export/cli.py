@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..models.options import Parser
-from ..models.spec import MULTIPLE, NETWORKS, SPECS
+from ..models.spec import GENERALIST, MULTIPLE, NETWORKS, SPECS
 from . import manifest, runtime
 from .errors import ExportError, OptionError, RuntimeMissing
 from .graph import DTYPES, PERCEPTION, PRECISIONS, Graph, subnets
@@ -71,7 +71,7 @@ def _onnx(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=tuple(DTYPES), nargs="+", default=["u8", "u16"], help="type of the planes; default: u8 u16")
     parser.add_argument("--clip", metavar="NAME", help="perceive with this model of open_clip, e.g. ViT-B-32 (default: the one that ships)")
     parser.add_argument("--clip-pretrained", "--pretrained", dest="pretrained", metavar="TAG", help="its tag, e.g. openai, or checkpoint file")
-    every = (PERCEPTION, *NETWORKS)
+    every = (PERCEPTION, *NETWORKS, GENERALIST)
     parser.add_argument("--only", choices=every, nargs="+", default=every, metavar="NETWORK", help=f"some of {', '.join(every)}")
     parser.set_defaults(run=_run_onnx)
 
@@ -82,9 +82,10 @@ def _run_onnx(args: argparse.Namespace) -> int:
     from .runtime.torch_ import module
     from .to_onnx import export
 
-    for first in [Graph(PERCEPTION), *subnets(args.model, "u8")]:
-        if (first.pattern or PERCEPTION) not in args.only:
-            continue
+    wanted = [graph for graph in (Graph(PERCEPTION), *subnets(args.model, "u8")) if (graph.pattern or PERCEPTION) in args.only]
+    if not wanted:
+        raise OptionError(f"--only {' '.join(args.only)}: size {args.model} has no such network")
+    for first in wanted:
         heads = [replace(first, dtype=dtype) for dtype in args.dtype] if first.pattern else [first]
         graphs = [replace(head, precision=precision) for head in heads for precision in args.precision]
         net = module(first, args.weights) if first.pattern or not args.clip else perceiver(args.clip, args.pretrained)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..models.spec import FAST, NETWORKS, STILL
+from ..models.spec import FAST, GENERALIST, NETWORKS, SPECS, STILL
 
 PERCEPTION = "perception"
 INPUTS = ("y", "uv", "near", "peak")
@@ -20,7 +20,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 class Graph:
     """One exported network.
 
-    network: PERCEPTION, or the size of the sub-networks ("fast"); pattern: one of NETWORKS; it and dtype are empty for perception.
+    network: PERCEPTION, or the size of the sub-networks ("fast"); pattern: one of NETWORKS, or GENERALIST; it and dtype are empty for perception.
     """
 
     network: str
@@ -43,7 +43,13 @@ class Graph:
         return ("scores",) if self.network == PERCEPTION else OUTPUTS
 
 
+def subnet(model: str, network: str, dtype: str, precision: str = "fp32") -> Graph:
+    """The graph of a sub-network of that size, one of NETWORKS: all sizes share that of stills, and those with one network have one graph else."""
+    if network == STILL:
+        return Graph(FAST.name, STILL, dtype, precision)
+    return Graph(model, GENERALIST if SPECS[model].alone else network, dtype, precision)
+
+
 def subnets(model: str, dtype: str, precision: str = "fp32") -> list[Graph]:
-    """The graphs that a size needs: all its sub-networks, and those of FAST, which derain thumbnails."""
-    thumbnails = [] if model == FAST.name else [Graph(FAST.name, name, dtype, precision) for name in NETWORKS if name != STILL]
-    return [Graph(model, pattern, dtype, precision) for pattern in NETWORKS] + thumbnails
+    """The graphs that a size needs: of its sub-networks, and of those of FAST, which derain thumbnails."""
+    return list(dict.fromkeys(subnet(size, name, dtype, precision) for size in (model, FAST.name) for name in NETWORKS))

@@ -20,6 +20,8 @@ PAST = "past"
 NETWORKS = (*RAINY, PAST, STILL)
 """All sub-networks."""
 
+GENERALIST = "generalist"
+"""The network that others start from; of a size that has one network alone, that one."""
 
 DRY = 0.55
 """Score of `clear` above which a scene counts as dry."""

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .spec import QUALITY, SPECS, STILL
+from .spec import GENERALIST, QUALITY, SPECS, STILL
 from .subnet import DerainNet, Mirrored
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -41,13 +41,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored:
-    """The trained sub-network of a pattern (or `generalist`), for inference on the CPU in float32.
+    """The trained sub-network of a pattern (or GENERALIST), for inference on the CPU in float32.
 
     Sizes with one network for everything give that one. That of STILL is QUALITY's whatever the size, asked twice.
     """
     if pattern == STILL:
-        return Mirrored(network(folder / f"{QUALITY.name}_generalist.safetensors", QUALITY.name))
-    name = "generalist" if SPECS[size].alone else pattern
+        return Mirrored(network(folder / f"{QUALITY.name}_{GENERALIST}.safetensors", QUALITY.name))
+    name = GENERALIST if SPECS[size].alone else pattern
     return network(folder / f"{size}_{name}.safetensors", size)
 
 

@@ -27,7 +27,7 @@ from derain_video.export.probe import Probe, drawn, footage
 from derain_video.export.runtime import Runtime
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import DRY, FAST, NETWORKS, PAST, QUALITY, RAINY, STILL, NetSpec
+from derain_video.models.spec import DRY, FAST, GENERALIST, NETWORKS, PAST, QUALITY, RAINY, STILL, NetSpec
 from derain_video.models.subnet import DerainNet
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
@@ -159,8 +159,8 @@ def test_many_threads_get_what_one_gets(name: str, graphs: Path, weights: Path) 
 
 def test_the_large_size_derains_thumbnails_by_the_fast_networks(weights: Path) -> None:
     assert {(graph.network, graph.pattern) for graph in subnets("quality", "u8")} == {
-        *(("quality", name) for name in NETWORKS),
-        *(("fast", name) for name in (*RAINY, PAST)),
+        ("quality", GENERALIST),
+        *(("fast", name) for name in NETWORKS),
     }
     frame = drawn(64, 96)
     planes = (frame.y, frame.uv, frame.near, 255)

@@ -103,7 +103,7 @@ def _fastest(precision: str, shipped: bool) -> Opener:
 
 
 def _size(backend: Backend) -> str:
-    """The size that is no slower there than the rest of the program, as on an H200. Graphs of quality do not ship: other runtimes must be told."""
+    """The size that is no slower there than the rest of the program, as on an H200."""
     return QUALITY.name if (backend.name, backend.device) == ("torch", "cuda") and backend.precision in ("bf16", "fp16") else FAST.name
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...models.spec import MULTIPLE, NEIGHBOURS, NETWORKS
 from ..errors import OptionError
-from ..graph import PERCEPTION, Graph
+from ..graph import PERCEPTION, Graph, subnet
 from ..graph import PRECISIONS as MADE
 
 Planes = NDArray[np.uint8] | NDArray[np.uint16]
@@ -100,7 +100,7 @@ class Networks:
 
     def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int, model: str = "") -> Clean:
         check(pattern, y, uv, near)
-        graph = Graph(model or self.model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
+        graph = subnet(model or self.model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
         feed = {"y": y, "uv": uv, "near": near, "peak": np.array([peak], np.float32)}
         return Clean(*self._network(graph)(feed))
 
