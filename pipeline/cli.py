@@ -58,7 +58,7 @@ def parser() -> Parser:
 
 def network_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--runtime", choices=NAMES, default="auto", help="what computes the networks; auto takes the fastest that is present")
-    larger = "fast, or quality, 15 times the work; auto: quality with torch on a GPU, but for live streams, else fast"
+    larger = "fast, or quality, better and slower; auto: quality with torch on a GPU, but for live streams, else fast"
     g.add_argument("--model", choices=MODELS, default="auto", help=f"size of the networks: {larger}")
     g.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is the fastest that is as good as fp32 to the eye")
     g.add_argument("--pattern", choices=("auto", *PATTERNS), default="auto", help="use the network for this rain throughout; default: look")
