@@ -63,7 +63,7 @@ def held(frame: Frame, runtime: Runtime, live: bool = False, whole: bool = False
 
 
 def sight(runtime: Runtime) -> Sight:
-    """How finely its frames are looked at: a large network waits longer for its work than for a finer look."""
+    """How finely its frames are looked at: the large size is for those who can wait."""
     return FINE if runtime.model == QUALITY.name else COARSE
 
 
