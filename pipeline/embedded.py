@@ -73,7 +73,8 @@ def put(data: bytes, embedded: Embedded) -> bytes:
     jpeg, png = data.startswith(JPEG), data.startswith(PNG)
     at = SOI if jpeg else HEADER
     parts = _segments_of(embedded) if jpeg else _chunks_of(embedded) if png else ()
-    return data[:at] + b"".join(parts) + data[at:]
+    beside = b"".join(parts)
+    return data[:at] + beside + data[at:] if beside else data
 
 
 def _of_jpeg(data: bytes) -> Embedded:
