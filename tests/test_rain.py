@@ -12,12 +12,12 @@ from derain_video.models.train.camera import compress, h264, shoot
 from derain_video.models.train.data import SIDE, make, render
 from derain_video.models.train.footage import Scene, load
 from derain_video.models.train.preview import sheet
-from derain_video.models.train.rain import COVERAGE, TILE, Storm, bank, fall, storm
+from derain_video.models.train.rain import COVERAGE, TILE, Storms, bank, fall, storm
 from derain_video.models.train.specimen import amounts, told
 
 
 @pytest.fixture(scope="module")
-def storms() -> dict[str, list[Storm]]:
+def storms() -> Storms:
     return bank(torch.Generator().manual_seed(3), 10)
 
 
@@ -28,7 +28,7 @@ def scene() -> Scene:
     return Scene("noise", y[None], np.full((1, 2, 150, 180), 120, np.uint8))
 
 
-def test_storms_cover_what_their_pattern_says(storms: dict[str, list[Storm]]) -> None:
+def test_storms_cover_what_their_pattern_says(storms: Storms) -> None:
     for pattern, shelf in storms.items():
         low, high = COVERAGE[pattern]
         assert shelf
@@ -42,7 +42,7 @@ def test_a_tile_is_seamless() -> None:
     assert seam < 1.5 * inside
 
 
-def test_rain_is_new_in_every_frame(storms: dict[str, list[Storm]], scene: Scene) -> None:
+def test_rain_is_new_in_every_frame(storms: Storms, scene: Scene) -> None:
     g = torch.Generator().manual_seed(1)
     clip = render(g, scene, storms, "heavy", frames=3)
     assert clip.weather
@@ -52,7 +52,7 @@ def test_rain_is_new_in_every_frame(storms: dict[str, list[Storm]], scene: Scene
 
 
 @pytest.mark.parametrize("pattern", RAINY)
-def test_rain_brightens_and_the_caption_names_it(pattern: str, storms: dict[str, list[Storm]], scene: Scene) -> None:
+def test_rain_brightens_and_the_caption_names_it(pattern: str, storms: Storms, scene: Scene) -> None:
     clip = render(torch.Generator().manual_seed(2), scene, storms, pattern, frames=2)
     assert clip.weather and clip.weather.pattern == pattern
     assert {"light": "light rain", "heavy": "heavy rain", "downpour": "a downpour"}[pattern] in clip.weather.caption()
@@ -61,12 +61,12 @@ def test_rain_brightens_and_the_caption_names_it(pattern: str, storms: dict[str,
     assert changed < 0.3 if pattern == "light" else changed > 0.05
 
 
-def test_dry_footage_is_its_own_truth(storms: dict[str, list[Storm]], scene: Scene) -> None:
+def test_dry_footage_is_its_own_truth(storms: Storms, scene: Scene) -> None:
     clip = render(torch.Generator().manual_seed(2), scene, storms, "clear", frames=2)
     assert torch.equal(clip.rainy_y, clip.clean_y) and not clip.mask.any() and clip.weather is None
 
 
-def test_a_sample_has_the_shapes_of_the_contract(storms: dict[str, list[Storm]], scene: Scene) -> None:
+def test_a_sample_has_the_shapes_of_the_contract(storms: Storms, scene: Scene) -> None:
     sample = make(torch.Generator().manual_seed(4), scene, storms, "heavy")
     half = SIDE // 2
     shapes = [tuple(p.shape) for p in (sample.y, sample.uv, sample.near, sample.clean_y, sample.mask)]
@@ -74,7 +74,7 @@ def test_a_sample_has_the_shapes_of_the_contract(storms: dict[str, list[Storm]],
     assert torch.equal(sample.near.sort(0).values, sample.near)
 
 
-def test_the_same_seed_renders_the_same(storms: dict[str, list[Storm]], scene: Scene) -> None:
+def test_the_same_seed_renders_the_same(storms: Storms, scene: Scene) -> None:
     first, second = (render(torch.Generator().manual_seed(9), scene, storms, "downpour", frames=2) for _ in range(2))
     assert torch.equal(first.rainy_y, second.rainy_y) and torch.equal(first.rainy_uv, second.rainy_uv)
 
@@ -113,12 +113,12 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     "pattern, share, name",
     [("light", 0.0, "clear"), ("light", 0.004, ""), ("light", 0.03, "light"), ("light", 0.08, ""), ("heavy", 0.08, ""), ("heavy", 0.2, "heavy")],
 )
-def test_a_frame_between_two_patterns_has_no_name(pattern: str, share: float, name: str, storms: dict[str, list[Storm]], scene: Scene) -> None:
+def test_a_frame_between_two_patterns_has_no_name(pattern: str, share: float, name: str, storms: Storms, scene: Scene) -> None:
     shot = render(torch.Generator().manual_seed(2), scene, storms, pattern, frames=1)
     assert told(shot, torch.full((8, 8), share)) == name
 
 
-def test_a_downpour_has_a_veil_that_is_seen(storms: dict[str, list[Storm]], scene: Scene) -> None:
+def test_a_downpour_has_a_veil_that_is_seen(storms: Storms, scene: Scene) -> None:
     g, rain = torch.Generator().manual_seed(2), torch.full((8, 8), 0.3)
     shot = render(g, scene, storms, "downpour", frames=1)
     assert shot.weather
@@ -127,7 +127,7 @@ def test_a_downpour_has_a_veil_that_is_seen(storms: dict[str, list[Storm]], scen
     assert amounts(thick, rain)[1] > amounts(thin, rain)[1]
 
 
-def test_rain_that_does_not_show_is_shown_dry(storms: dict[str, list[Storm]], scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rain_that_does_not_show_is_shown_dry(storms: Storms, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(specimen, "DRAWS", 0)
     _, _, name, caption = specimen.plain(torch.Generator().manual_seed(2), scene, storms, "downpour", 64)
     assert name == "clear" and caption in specimen.CLEAR

@@ -46,7 +46,7 @@ def compress(g: torch.Generator, y: Plane, uv: Plane) -> tuple[Plane, Plane]:
     if draw < 0.7:
         quality = int(uniform(g, 55, 97))
         return np.stack([_jpeg(frame, quality) for frame in y]), uv
-    return h264(y, uv, uniform(g, 16, 30))
+    return h264(y, uv, uniform(g, 16, 36))
 
 
 def _jpeg(plane: Plane, quality: int) -> Plane:

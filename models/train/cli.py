@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +15,13 @@ import torch
 from ..losses import LOSSES
 from ..options import THREADS, Parser, number
 from ..perception import SMALL, perceiver
-from ..spec import ATTENTIONS, PAST, QUALITY, RAINY, SPECS
+from ..spec import ATTENTIONS, FAST, GENERALIST, NETWORKS, PAST, QUALITY, RAINY, SPECS, STILL
 from ..store import WEIGHTS
 from . import ablation, clip, paired, ranks
 from .footage import load
 from .judge import Judge
 from .loop import Place, Recipe, run, specialist
 from .preview import sheet
-
-SPECIALISTS = (*RAINY, PAST)
-"""Networks that are trained from the generalist."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--minutes", type=number(float, 0.001), default=60, help=minutes)
     top.add_argument("--steps", type=number(int, 1), default=0, help="of each sub-network, in the place of --minutes; ablation needs it")
     top.add_argument("--size", choices=sorted(SPECS), default="fast")
-    top.add_argument("--pattern", choices=SPECIALISTS, action="append", help="specialists to train (default: each)")
+    top.add_argument("--pattern", choices=NETWORKS, action="append", help="specialists to train (default: each)")
     top.add_argument("--start", type=Path, metavar="FILE", help="with clip, generalist or one --pattern: weights to begin from, those that ship say")
     top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
     top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
@@ -100,14 +98,14 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--start {options.start}: clip, generalist and the specialist of one --pattern begin from weights; {options.what} does not")
     if options.compile and not shutil.which(compiler := os.environ.get("CXX", "g++")):
         raise FileNotFoundError(f"--compile: {compiler} is not there, and torch.compile needs it; install g++, or train without --compile")
-    if options.what == "specialist" and SPECS[options.size].alone:
-        raise ValueError(f"--size {options.size}: one network serves every pattern there; train generalist")
+    if options.what == "specialist" and SPECS[options.size].alone and options.pattern != [STILL]:
+        raise ValueError(f"--size {options.size}: one network serves every pattern there; train generalist, or --pattern {STILL}")
     if ranks.count() > 1 and options.what not in ("generalist", "specialist"):
         raise ValueError(f"torchrun: {options.what} runs in one process; only generalist and specialist share their work")
     if options.what == "ablation" and not (options.steps and options.val):
         raise ValueError("ablation: all its runs take as many steps and are judged; give --steps N and --val FOLDER")
-    if options.pairs and PAST in (options.pattern or ()):
-        raise ValueError(f"--pattern {PAST}: pairs train specialists of rain; this one is trained on rendered rain")
+    if options.pairs and (others := {PAST, STILL} & set(options.pattern or ())):
+        raise ValueError(f"--pattern {min(others)}: pairs train specialists of rain; this one is trained on rendered rain")
     if options.pairs and options.what not in ("generalist", "specialist"):
         raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
 
@@ -120,18 +118,28 @@ def _shelves(options: argparse.Namespace) -> paired.Shelves:
 
 
 def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> list[Recipe]:
-    size, minutes, seed = options.size, options.minutes, options.seed
-    recipes: list[Recipe] = []
-    if options.what in ("generalist", "all"):
-        recipes.append(_generalist(options, size))
-    if options.what in ("specialist", "all") and not SPECS[size].alone:
-        patterns = options.pattern or (RAINY if shelves else SPECIALISTS)
-        made = (specialist(pattern, minutes / 3, size, options.weights, seed) for pattern in patterns)
-        recipes += [replace(recipe, start=options.start or recipe.start) for recipe in made]
-    if options.what == "all" and size != QUALITY.name:
-        recipes.append(_generalist(options, QUALITY.name))  # stills are its work
-    recipes = [replace(recipe, loss=options.loss, attention=options.attention, steps=options.steps, batch=options.batch) for recipe in recipes]
+    recipes = [_recipe(options, size, name) for size, name in _stages(options, RAINY if shelves else NETWORKS)]
+    settings = {name: getattr(options, name) for name in ("loss", "attention", "steps", "batch")}
+    recipes = [replace(recipe, **settings, thumbs=options.weights / f"{FAST.name}_{GENERALIST}.safetensors") for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes
+
+
+def _stages(options: argparse.Namespace, each: Sequence[str]) -> list[tuple[str, str]]:
+    """Size and name of the networks to train, in order. each: specialists, where none is named. STILL's is of the large size."""
+    size, names = options.size, options.pattern or each
+    generalists = [(size, GENERALIST)] if options.what in ("generalist", "all") else []
+    if options.what not in ("specialist", "all"):
+        return generalists
+    specialists = [(size, name) for name in names if name != STILL and not SPECS[size].alone]
+    large = [(QUALITY.name, GENERALIST)] if options.what == "all" and size != QUALITY.name else []
+    return generalists + specialists + large + [(QUALITY.name, STILL)] * (STILL in names)
+
+
+def _recipe(options: argparse.Namespace, size: str, name: str) -> Recipe:
+    if name == GENERALIST:
+        return _generalist(options, size)
+    recipe = specialist(name, options.minutes / 3, size, options.weights, options.seed)
+    return replace(recipe, start=options.start or recipe.start)
 
 
 def _generalist(options: argparse.Namespace, size: str) -> Recipe:

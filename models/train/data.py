@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..align import Derain, Seen, darker, near
+from ..align import COARSE, Derain, Seen, Sight, darker, near
 from ..spec import AROUND, NEIGHBOURS, PATTERNS
 from .camera import compress, expose, shoot
 from .clutter import passed, strewn
 from .feed import Feed, Make
 from .footage import Scene, cut
-from .rain import Storm, Weather, compose, fall, haze, uniform, weather
+from .rain import Storms, Weather, compose, fall, haze, uniform, weather
 
 SIDE = 256
 """Side of a rendered clip in pixels."""
@@ -66,7 +66,7 @@ class Clip:
     weather: Weather | None
 
 
-def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, frames: int = FRAMES, side: int = SIDE) -> Clip:
+def render(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, frames: int = FRAMES, side: int = SIDE) -> Clip:
     """`frames` frames of `scene` under rain of `pattern`."""
     if frames > 1 == len(scene.y) and uniform(g, 0, 1) < STREWN:  # neighbours tell them from rain
         scene = replace(scene, y=strewn(g, scene.y[0])[None])
@@ -90,11 +90,11 @@ def render(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pat
     return Clip(rainy_y, rainy_uv, y, mask, now)
 
 
-def sample(g: torch.Generator, clip: Clip, window: Window, derain: Derain) -> Sample:
-    """The frame of a rendered clip that a derainer sees, with the state that it would have. derain: for thumbnails."""
+def sample(g: torch.Generator, clip: Clip, window: Window, derain: Derain, sight: Sight) -> Sample:
+    """The frame of a rendered clip that a derainer sees, with the state that it would have. derain: for thumbnails; sight: on them."""
     y, uv = compress(g, whole(clip.rainy_y), whole(clip.rainy_uv))
     first, last, centre = window
-    seen = [Seen(np.ascontiguousarray(frame), derain=derain) for frame in y[first:last]]
+    seen = [Seen(np.ascontiguousarray(frame), derain=derain, sight=sight) for frame in y[first:last]]
     state = near(seen, centre - first, after=last - 1 - centre)
     return Sample(
         torch.from_numpy(y[centre].copy())[None],
@@ -111,31 +111,30 @@ def whole(plane: Tensor) -> NDArray[np.uint8]:
     return (plane * 255).round().clamp(0, 255).byte().numpy()
 
 
-def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, derain: Derain = darker) -> Sample:
+def make(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
     """One sample of `scene` under rain of `pattern`: three frames each way mostly, else at a shot's edge."""
     clip, middle = render(g, scene, storms, pattern), FRAMES // 2
     if uniform(g, 0, 1) < 0.8:
-        return sample(g, clip, (0, FRAMES, middle), derain)
+        return sample(g, clip, (0, FRAMES, middle), derain, sight)
     before, after = EDGES[int(torch.randint(len(EDGES), (), generator=g))]
-    return sample(g, clip, (middle - before, middle + 1 + after, middle), derain)
+    return sample(g, clip, (middle - before, middle + 1 + after, middle), derain, sight)
 
 
-def make_past(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, derain: Derain = darker) -> Sample:
+def make_past(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
     """One sample whose neighbours all lie before it: as many as are used mostly, else fewer."""
     clip, last = render(g, scene, storms, pattern), FRAMES - 1
     first = 0 if uniform(g, 0, 1) < 0.8 else int(torch.randint(1, last, (), generator=g))
-    return sample(g, clip, (first, FRAMES, last), derain)
+    return sample(g, clip, (first, FRAMES, last), derain, sight)
 
 
-def make_still(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, derain: Derain = darker) -> Sample:
+def make_still(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
     """One sample without neighbours."""
-    return sample(g, render(g, scene, storms, pattern, frames=1), (0, 1, 0), derain)
+    return sample(g, render(g, scene, storms, pattern, frames=1), (0, 1, 0), derain, sight)
 
 
-def make_any(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, derain: Derain = darker) -> Sample:
-    """One sample with the neighbours that any frame may have: for a network that serves files, live streams and stills."""
-    draw = uniform(g, 0, 1)
-    return (make if draw < 0.55 else make_past if draw < 0.75 else make_still)(g, scene, storms, pattern, derain)
+def make_moving(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
+    """One sample with the neighbours that a frame of a film may have: for a network that serves files and live streams."""
+    return (make if uniform(g, 0, 1) < 0.75 else make_past)(g, scene, storms, pattern, derain, sight)
 
 
 class Pool:

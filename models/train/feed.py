@@ -21,10 +21,10 @@ import cv2
 import torch
 
 from .footage import Scene, load
-from .rain import Storm, bank, pattern_at
+from .rain import Storms, bank, pattern_at
 
 Item = TypeVar("Item")
-Make = Callable[[torch.Generator, Scene, dict[str, list[Storm]], str], Item]
+Make = Callable[[torch.Generator, Scene, Storms, str], Item]
 
 
 @dataclass(frozen=True)

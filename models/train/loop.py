@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ..align import Derain, darker
+from ..align import COARSE, FINE, Derain, Sight, darker
 from ..losses import mask_loss, picture_loss
-from ..spec import PAST, RAINY, SPECS
+from ..spec import FAST, GENERALIST, PAST, QUALITY, RAINY, SPECS, STILL
 from ..store import halved, load, save, stamp
 from ..subnet import DerainNet
 from . import ranks
-from .data import Making, Pool, Sample, make, make_any, make_past
+from .data import Making, Pool, Sample, make, make_moving, make_past, make_still
 from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
@@ -45,7 +45,8 @@ class Recipe:
     """One training run of one sub-network.
 
     name: of the weights file, SIZE_PATTERN; minutes: of training, data included; steps: if given, the budget in the place of minutes.
-    start: weights to begin from.
+    start: weights to begin from. thumbs: weights of the fast size that derain the thumbnails of a large network's
+    samples; those of a fast one are derained by the weights that it begins from.
     loss: one of LOSSES; attention: one of ATTENTIONS.
     """
 
@@ -54,6 +55,7 @@ class Recipe:
     size: str = "fast"
     shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
     start: Path | None = None
+    thumbs: Path | None = None
     rate: float = 1.5e-3
     batch: int = 16
     side: int = 128
@@ -72,13 +74,19 @@ class Recipe:
     @property
     def making(self) -> Making:
         """How its samples are made."""
-        draw = make_any if SPECS[self.size].alone else make_past if self.pattern == PAST else make
-        return partial(draw, derain=self.derain)
+        draws = {STILL: make_still, PAST: make_past, GENERALIST: make_moving if SPECS[self.size].alone else make}
+        return partial(draws.get(self.pattern, make), derain=self.derain, sight=self.sight)
+
+    @property
+    def sight(self) -> Sight:
+        """How its samples look at motion: as the pipeline does for its size."""
+        return FINE if self.size == QUALITY.name else COARSE
 
     @property
     def derain(self) -> Derain:
-        """For the thumbnails of its samples: the weights that it begins from, if there are any."""
-        return Begun(self.start, self.size) if self.start else darker
+        """For the thumbnails of its samples."""
+        by = self.start if self.size == FAST.name else self.thumbs
+        return Begun(by) if by else darker
 
     @property
     def budget(self) -> float:
@@ -89,10 +97,10 @@ class Recipe:
 def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int) -> Recipe:
     """A run that starts from the generalist and sees mostly `pattern`, the rest as the router may err: dry scenes above all.
 
-    pattern: one of RAINY, or PAST, which sees all rain, with other neighbours, and goes further from where it started.
+    pattern: one of RAINY, or PAST or STILL, which see all rain, with other neighbours or none, and go further from where they started.
     """
-    start = folder / f"{size}_generalist.safetensors"
-    if pattern == PAST:
+    start = folder / f"{size}_{GENERALIST}.safetensors"
+    if pattern in (PAST, STILL):
         return Recipe(f"{size}_{pattern}", minutes, size, start=start, rate=5e-4, seed=seed)
     shares = {"clear": 0.14, **{name: 0.72 if name == pattern else 0.07 for name in RAINY}}
     return Recipe(f"{size}_{pattern}", minutes, size, shares, start, rate=1.5e-4, seed=seed)

@@ -44,6 +44,10 @@ class Storm:
     width: float
 
 
+Storms = dict[str, list[Storm]]
+"""By pattern."""
+
+
 @dataclass(frozen=True)
 class Weather:
     """Rain over a clip: the storms at once, how they mix with the scene, and the veil."""
@@ -164,7 +168,7 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     return functional.conv2d(image, line[None, None, :, None])[0, 0]
 
 
-def bank(generator: torch.Generator, count: int) -> dict[str, list[Storm]]:
+def bank(generator: torch.Generator, count: int) -> Storms:
     """`count` storms by the pattern that their coverage makes, two fifths of them `light`; `heavy` serves `downpour` too."""
     light = max(1, 2 * count // 5)
     shares = {"light": light, "heavy": max(1, count - light)}
@@ -181,7 +185,7 @@ def _fitting(generator: torch.Generator, pattern: str) -> Storm:
             return made
 
 
-def weather(generator: torch.Generator, storms: dict[str, list[Storm]], pattern: str, mean: float) -> Weather:
+def weather(generator: torch.Generator, storms: Storms, pattern: str, mean: float) -> Weather:
     """Draws rain of one pattern over a scene whose mean luma is `mean` (0..1)."""
     g = generator
     shelf = storms["light" if pattern == "light" else "heavy"]

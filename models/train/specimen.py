@@ -17,7 +17,7 @@ from .camera import compress
 from .clutter import barred
 from .data import Clip, render, whole
 from .footage import Scene
-from .rain import Storm, bank, uniform
+from .rain import Storms, bank, uniform
 
 SHARES = {"clear": 0.32, "light": 0.24, "heavy": 0.26, "downpour": 0.18}
 """How often each pattern is seen: dry and nearly dry scenes are the hard ones."""
@@ -50,7 +50,7 @@ Frame = tuple[NDArray[np.uint8], int]
 """All views of one frame, (N, 3, SIDE, SIDE), and the index of its pattern."""
 
 
-def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str) -> View:
+def make(g: torch.Generator, scene: Scene, storms: Storms, pattern: str) -> View:
     """One view: a native crop mostly, else a whole frame shrunken."""
     shrunken = uniform(g, 0, 1) < 0.25
     clip, rain, name, caption = plain(g, scene, storms, pattern, LARGE if shrunken else SIDE)
@@ -60,7 +60,7 @@ def make(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], patte
     return views(y[0], uv[0])[-1 if shrunken else 0], caption, PATTERNS.index(name), small, amounts(clip, rain)
 
 
-def plain(g: torch.Generator, scene: Scene, storms: dict[str, list[Storm]], pattern: str, side: int) -> tuple[Clip, Tensor, str, str]:
+def plain(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, side: int) -> tuple[Clip, Tensor, str, str]:
     """A frame that plainly shows one pattern, drawn until it does: clip, where streaks are, the pattern's name, a caption.
 
     A scene on which the rain of `pattern` is not seen, a white one say, is shown dry.

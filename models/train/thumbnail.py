@@ -1,4 +1,4 @@
-"""Thumbnails in training, derained as the pipeline does it: by the network that a run begins from."""
+"""Thumbnails in training, derained as the pipeline does it: by a network of the fast size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from ..align import Plane
 from ..planes import crop, gray
+from ..spec import FAST
 from ..store import network
 from ..subnet import PlaneNet
 
@@ -21,19 +22,18 @@ PEAK = 255
 class Begun:
     """Takes the rain out of thumbnails, as `align.Derain`. A process that it is sent to reads the weights when it first asks.
 
-    weights: file that the run begins from; size: of its network.
+    weights: of the fast size.
     """
 
     weights: Path
-    size: str
 
     def __call__(self, luma: Plane, state: Plane) -> Plane:
         planes = (torch.from_numpy(plane) for plane in gray(luma, state))
         with torch.inference_mode():
-            clean = _network(self.weights, self.size)(*planes, torch.tensor([float(PEAK)]))[0]
+            clean = _network(self.weights)(*planes, torch.tensor([float(PEAK)]))[0]
         return np.ascontiguousarray(crop(clean.numpy(), *luma.shape)[0])
 
 
 @lru_cache(maxsize=1)
-def _network(weights: Path, size: str) -> PlaneNet:
-    return PlaneNet(network(weights, size))
+def _network(weights: Path) -> PlaneNet:
+    return PlaneNet(network(weights, FAST.name))
