@@ -77,7 +77,7 @@ def log_uniform(generator: torch.Generator, low: float, high: float) -> float:
 
 def storm(generator: torch.Generator, coverage: float, size: float = 1.0) -> Storm:
     """Renders a storm that covers about `coverage` of the picture, by one of the two looks; size: of the picture against 480 lines."""
-    angle = float(torch.randn((), generator=generator)) * 22
+    angle = float(torch.randn((), generator=generator)) * 28
     look = _volume if uniform(generator, 0, 1) < 0.6 else _noise
     tile, length, width = look(generator, coverage, math.radians(max(-65.0, min(65.0, angle))), size)
     tile = tile.clamp(0, 1)
@@ -85,23 +85,24 @@ def storm(generator: torch.Generator, coverage: float, size: float = 1.0) -> Sto
 
 
 def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> tuple[Tensor, float, float]:
-    """Drops in a volume: focal length, exposure, wind and rain rate drawn; drawn until `coverage` is reached."""
+    """Drops in a volume, deep or shallow: focal length, exposure, wind and rain rate drawn; drawn until `coverage` is reached."""
     focal = size * log_uniform(g, 350, 1400)
-    exposure = log_uniform(g, 1 / 250, 1 / 25)
+    exposure = log_uniform(g, 1 / 600, 1 / 25)
     rate = log_uniform(g, 2, 120)  # mm/h
     nearest, focus, aperture = log_uniform(g, 0.5, 3), log_uniform(g, 4, 40), log_uniform(g, 0.2, 3)
+    reach, scatter = log_uniform(g, 1, 24), log_uniform(g, 0.02, 0.12)  # shallow rain is near: short and thick at a fast shutter
     strength = log_uniform(g, 0.5, 4)
     tile, mean_length, mean_width, seen = torch.zeros(TILE, TILE), 0.0, 0.0, 0.0
     for _ in range(12):
         drops = max(12, int(450 * coverage))
         diameter = 0.6 - torch.log(torch.rand(drops, generator=g)) / (4.1 * rate**-0.21)  # mm
-        depth = nearest * (1 + 24 * torch.rand(drops, generator=g) ** 0.5)  # m
+        depth = nearest * (1 + reach * torch.rand(drops, generator=g) ** 0.5)  # m
         speed = (9.65 - 10.3 * torch.exp(-0.6 * diameter)).clamp(min=1)  # m/s
         length = (focal * speed * exposure / depth).clamp(3, TILE / 3)
         sharp = focal * diameter * 1e-3 / depth / 2.5
         width = (sharp**2 + (aperture * (1 / depth - 1 / focus).abs()) ** 2 + 0.45**2).sqrt().clamp(max=8)
         opacity = (strength * sharp / width * (40 / length).clamp(max=2)).clamp(0.05, 1)
-        tilt = angle + 0.06 * torch.randn(drops, generator=g)
+        tilt = angle + scatter * torch.randn(drops, generator=g)
         tile = tile + _streaks(g, length, width, opacity, tilt)
         mean_length, mean_width = float(length.median()), float(width.median())
         seen = float((tile > VISIBLE).float().mean())
