@@ -92,6 +92,7 @@ def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> t
     nearest, focus, aperture = log_uniform(g, 0.5, 3), log_uniform(g, 4, 40), log_uniform(g, 0.2, 3)
     reach, scatter = log_uniform(g, 1, 24), log_uniform(g, 0.02, 0.12)  # shallow rain is near: short and thick at a fast shutter
     strength = log_uniform(g, 0.5, 4)
+    ripple = uniform(g, 0, 1) ** 2, log_uniform(g, 5, 40)
     tile, mean_length, mean_width, seen = torch.zeros(TILE, TILE), 0.0, 0.0, 0.0
     for _ in range(12):
         drops = max(12, int(450 * coverage))
@@ -103,7 +104,7 @@ def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> t
         width = (sharp**2 + (aperture * (1 / depth - 1 / focus).abs()) ** 2 + 0.45**2).sqrt().clamp(max=8)
         opacity = (strength * sharp / width * (40 / length).clamp(max=2)).clamp(0.05, 1)
         tilt = angle + scatter * torch.randn(drops, generator=g)
-        tile = tile + _streaks(g, length, width, opacity, tilt)
+        tile = tile + _streaks(g, length, width, opacity, tilt, ripple)
         mean_length, mean_width = float(length.median()), float(width.median())
         seen = float((tile > VISIBLE).float().mean())
         if seen >= coverage:
@@ -111,26 +112,33 @@ def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> t
     return tile, mean_length, mean_width
 
 
-def _streaks(g: torch.Generator, length: Tensor, width: Tensor, opacity: Tensor, tilt: Tensor) -> Tensor:
-    """Streaks at random places of a seamless tile: points along each, blurred by class of width."""
+def _streaks(g: torch.Generator, length: Tensor, width: Tensor, opacity: Tensor, tilt: Tensor, ripple: tuple[float, float]) -> Tensor:
+    """Streaks at random places of a seamless tile: points along each, blurred by class of width.
+
+    ripple: depth, 0..1, and length in pixels of the waves that a drop's oscillation leaves along its streak (Garg & Nayar 2006).
+    """
     tile = torch.zeros(TILE, TILE)
     start = torch.rand(2, len(length), generator=g) * TILE
+    phase = torch.rand(len(length), generator=g) * 2 * math.pi
     edges = [0.0, 0.6, 0.9, 1.3, 1.9, 2.8, 4.2, 6.0, 99.0]
     for low, high in zip(edges, edges[1:], strict=False):
         chosen = (width >= low) & (width < high)
         if not bool(chosen.any()):
             continue
         sigma = float(width[chosen].mean())
-        lines = _points(start[:, chosen], length[chosen], opacity[chosen], tilt[chosen])
+        lines = _points(start[:, chosen], length[chosen], opacity[chosen], tilt[chosen], ripple, phase[chosen])
         tile = tile + blur(lines, sigma) * sigma * math.sqrt(2 * math.pi)
     return tile
 
 
-def _points(start: Tensor, length: Tensor, opacity: Tensor, tilt: Tensor) -> Tensor:
-    """Lines of unit-spaced points that fade at both ends, splatted bilinearly with wrap-around; (TILE, TILE)."""
+def _points(
+    start: Tensor, length: Tensor, opacity: Tensor, tilt: Tensor, ripple: tuple[float, float] = (0.0, 1.0), phase: float | Tensor = 0.0
+) -> Tensor:
+    """Lines of unit-spaced points that fade at both ends, splatted bilinearly with wrap-around; (TILE, TILE). ripple: as of `_streaks`."""
     steps = torch.arange(int(length.max()) + 1, dtype=torch.float32)[:, None]
     along = steps / length
-    weight = opacity * (along <= 1) * (4 * along * (1 - along)).clamp(min=0).sqrt()
+    wave = 1 - ripple[0] * (0.5 + 0.5 * torch.sin(2 * math.pi / ripple[1] * steps + phase))
+    weight = opacity * wave * (along <= 1) * (4 * along * (1 - along)).clamp(min=0).sqrt()
     x = start[0] + steps * torch.sin(tilt)
     y = start[1] + steps * torch.cos(tilt)
     tile = torch.zeros(TILE * TILE)
