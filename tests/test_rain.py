@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from derain_video.models.spec import NEIGHBOURS, RAINY
-from derain_video.models.train import specimen
+from derain_video.models.train import rain, specimen
 from derain_video.models.train.camera import compress, h264, shoot
 from derain_video.models.train.data import SIDE, make, render
 from derain_video.models.train.footage import Scene, load
 from derain_video.models.train.preview import sheet
-from derain_video.models.train.rain import COVERAGE, TILE, Storms, bank, fall, storm
+from derain_video.models.train.rain import COVERAGE, TILE, Storms, bank, falls, storm
 from derain_video.models.train.specimen import amounts, told
 
 
@@ -46,7 +46,7 @@ def test_rain_is_new_in_every_frame(storms: Storms, scene: Scene) -> None:
     g = torch.Generator().manual_seed(1)
     clip = render(g, scene, storms, "heavy", frames=3)
     assert clip.weather
-    a, b = (fall(g, clip.weather, TILE, TILE, False) for _ in range(2))
+    a, b = falls(g, clip.weather, 2, TILE, TILE, False)
     both = torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]
     assert abs(float(both)) < 0.3
 
@@ -84,6 +84,16 @@ def test_sensor_noise_is_the_same_in_the_truth() -> None:
     for seed in range(8):
         shot_clean, shot_rainy = shoot(torch.Generator().manual_seed(seed), clean, clean)
         assert torch.equal(shot_clean, shot_rainy)
+
+
+def test_a_streak_ripples_as_it_is_told_and_else_is_smooth() -> None:
+    def line(depth: float) -> torch.Tensor:
+        place, one = torch.tensor([[100.0], [50.0]]), torch.ones(1)
+        return rain._points(place, 200 * one, one, 0 * one, (depth, 20.0))[60:240, 100]
+
+    smooth, rippled = line(0), line(1) / line(0)
+    assert (smooth.diff().sign().diff() != 0).sum() <= 2
+    assert torch.allclose(rippled[15::20], torch.zeros(9), atol=1e-4) and torch.allclose(rippled[5::20], torch.ones(9), atol=1e-4)
 
 
 def test_compression_keeps_shape_and_picture() -> None:

@@ -33,14 +33,17 @@ def strewn(g: torch.Generator, y: Plane) -> Plane:
 
 
 def passed(g: torch.Generator, y: Tensor) -> Tensor:
-    """Up to four bright marks that pass, as those of a lane do, each at a pace of its own and nearly along itself. y: (T, H, W) in 0..1."""
+    """Up to four bright marks that pass, as those of a lane do, nearly along themselves. y: (T, H, W) in 0..1.
+
+    Each has its own pace, below its length from frame to frame: drops fall by more.
+    """
     frames, height, width = y.shape
     for _ in range(1 + int(uniform(g, 0, 4))):
-        angle, pace = uniform(g, 0, 2 * math.pi), log_uniform(g, 3, 30)
+        angle, length = uniform(g, 0, 2 * math.pi), log_uniform(g, 8, 70)
         course = angle + uniform(g, -0.4, 0.4)
-        step = pace * np.array([math.sin(course), math.cos(course)])
+        step = length * uniform(g, 0.1, 0.8) * np.array([math.sin(course), math.cos(course)])
         middle = np.array([uniform(g, 0, width), uniform(g, 0, height)])
-        mark = _mark(angle, log_uniform(g, 8, 70), log_uniform(g, 2, 9))
+        mark = _mark(angle, length, log_uniform(g, 2, 9))
         sheets = [np.zeros((height, width), np.uint8) for _ in range(frames)]
         for t, sheet in enumerate(sheets):
             corners = middle + (t - frames // 2) * step + mark

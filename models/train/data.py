@@ -15,7 +15,7 @@ from .camera import compress, expose, shoot
 from .clutter import passed, strewn
 from .feed import Feed, Make
 from .footage import Scene, cut
-from .rain import Storms, Weather, compose, fall, haze, uniform, weather
+from .rain import Storms, Weather, compose, falls, haze, uniform, weather
 
 SIDE = 256
 """Side of a rendered clip in pixels."""
@@ -83,7 +83,8 @@ def render(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, frame
         hazy = [compose(now, torch.zeros(side, side), veil, a, b) for a, b in zip(y, uv, strict=True)]
         y, uv = (torch.stack(planes) for planes in zip(*hazy, strict=True))
         veil = torch.ones(side, side)
-    fallen = [compose(now, fall(g, now, side, side, mirror), veil, a, b) for a, b in zip(y, uv, strict=True)]
+    layers = falls(g, now, frames, side, side, mirror)
+    fallen = [compose(now, layer, veil, a, b) for layer, a, b in zip(layers, y, uv, strict=True)]
     rainy_y, rainy_uv = (torch.stack(planes) for planes in zip(*fallen, strict=True))
     mask = ((rainy_y - y).abs() / SEEN).clamp(0, 1)
     y, rainy_y = shoot(g, y, rainy_y)

@@ -2,12 +2,13 @@
 
 Two looks over wide ranges: drops in a volume in front of the camera (Marshall & Palmer 1948 drop sizes, Atlas et al. 1973 fall speeds,
 perspective, exposure, defocus), and thresholded noise under motion blur. A storm is a seamless tile of streaks rendered once and
-rolled anew for every frame, since rain does not repeat from one frame to the next. On top: veil, then what cameras do.
+rolled for every frame, anew or by how it falls. On top: veil, then what cameras do.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,10 @@ COVERAGE = {"light": (0.008, 0.07), "heavy": (0.10, 0.55), "downpour": (0.10, 0.
 
 TRANSMISSION = {"light": (0.95, 1.0), "heavy": (0.92, 1.0), "downpour": (0.45, 0.78)}
 """Share of the scene's light that the veil lets through at its middle height."""
+
+
+STEADY = 0.5
+"""Share of clips in which a storm falls on from frame to frame."""
 
 
 @dataclass(frozen=True)
@@ -212,11 +217,26 @@ def weather(generator: torch.Generator, storms: Storms, pattern: str, mean: floa
     )
 
 
-def fall(generator: torch.Generator, weather: Weather, height: int, width: int, mirror: bool) -> Tensor:
-    """Opacity of the rain of one frame, (H, W) in 0..1: every storm rolled to a new place."""
+def falls(generator: torch.Generator, weather: Weather, frames: int, height: int, width: int, mirror: bool) -> list[Tensor]:
+    """Opacity of the rain of each frame, (H, W) in 0..1."""
+    courses = [_course(generator, one, frames) for one in weather.storms]
+    return [_layer(weather, places, height, width, mirror) for places in zip(*courses, strict=True)]
+
+
+def _course(g: torch.Generator, storm: Storm, frames: int) -> list[list[int]]:
+    """Row and column of a storm's tile at the top left of each frame: anywhere anew, or further down its own way, since drops that are seen
+    in several frames fall by more than a streak's length from one to the next."""
+    places = torch.randint(TILE, (frames, 2), generator=g)
+    if uniform(g, 0, 1) < STEADY:
+        step, angle = storm.length * log_uniform(g, 1.2, 8), math.radians(storm.angle)
+        way = step * torch.tensor([math.cos(angle), math.sin(angle)])
+        places = places[0] - (torch.arange(frames)[:, None] * way).round().long()
+    return places.tolist()
+
+
+def _layer(weather: Weather, places: Sequence[Sequence[int]], height: int, width: int, mirror: bool) -> Tensor:
     layer = torch.zeros(height, width)
-    for one in weather.storms:
-        top, left = (int(torch.randint(TILE, (), generator=generator)) for _ in range(2))
+    for one, (top, left) in zip(weather.storms, places, strict=True):
         rolled = one.tile.roll((-top, -left), (0, 1)).repeat(-(-height // TILE), -(-width // TILE))
         tile = rolled[:height, :width].float()
         tile = tile.flip(1) if mirror else tile
