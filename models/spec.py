@@ -62,7 +62,7 @@ class NetSpec:
     widths: channels at half, quarter and eighth resolution.
     depths: residual blocks on the way down and up at half and quarter resolution, and at the bottom.
     window: side of the attention window at eighth resolution, in pixels there; 8 * window divides WINDOW.
-    attention: one of ATTENTIONS. alone: one network serves every pattern, live streams and stills.
+    attention: one of ATTENTIONS. alone: one network serves every pattern and live streams.
     """
 
     name: str

@@ -43,10 +43,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored:
     """The trained sub-network of a pattern (or GENERALIST), for inference on the CPU in float32.
 
-    Sizes with one network for everything give that one. That of STILL is QUALITY's whatever the size, asked twice.
+    Sizes with one network for everything that has neighbours give that one. That of STILL is QUALITY's whatever the size, asked twice.
     """
     if pattern == STILL:
-        return Mirrored(network(folder / f"{QUALITY.name}_{GENERALIST}.safetensors", QUALITY.name))
+        return Mirrored(network(folder / f"{QUALITY.name}_{STILL}.safetensors", QUALITY.name))
     name = GENERALIST if SPECS[size].alone else pattern
     return network(folder / f"{size}_{name}.safetensors", size)
 

@@ -51,7 +51,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = lively(FAST)
     for pattern in (*RAINY, PAST):
         store.save(folder / f"fast_{pattern}.safetensors", state, {})
-    store.save(folder / "quality_generalist.safetensors", lively(QUALITY), {})
+    for name in (GENERALIST, STILL):
+        store.save(folder / f"quality_{name}.safetensors", lively(QUALITY), {})
     store.save(folder / f"{perception.SMALL}.safetensors", perception.blank().state_dict(), {})
     return folder
 

@@ -14,13 +14,13 @@ from derain_video.models import perception
 from derain_video.models.perception import ClipError, blank
 from derain_video.models.store import WEIGHTS, load, save, subnet
 from derain_video.models.subnet import DerainNet, Mirrored
-from derain_video.models.train import data, growth, loop
+from derain_video.models.train import cli, data, growth, loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.clutter import barred, passed, strewn
 from derain_video.models.train.footage import Scene, cut
 from derain_video.models.train.footage import load as load_footage
 from derain_video.models.train.rain import bank
-from derain_video.pipeline.derain import thumbnails
+from derain_video.pipeline.derain import sight, thumbnails
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,20 @@ def test_a_size_with_one_network_has_no_specialists(footage: Path, capsys: pytes
     assert "--size quality: one network serves every pattern" in capsys.readouterr().err
     alone, still = subnet("light", "quality"), subnet("still", "quality")
     assert isinstance(alone, DerainNet) and isinstance(still, Mirrored)
-    kept = load(WEIGHTS / "quality_generalist.safetensors")[0]
-    assert all(torch.equal(net.state_dict()[name], kept[name].float()) for net in (alone, still.net) for name in kept)
+    for net, file in ((alone, "quality_generalist"), (still.net, "quality_still")):
+        kept = load(WEIGHTS / f"{file}.safetensors")[0]
+        assert all(torch.equal(net.state_dict()[name], kept[name].float()) for name in kept)
+
+
+def test_all_trains_what_ships_each_after_what_it_begins_from(footage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[loop.Recipe] = []
+    monkeypatch.setattr(cli.clip, "train", lambda *_: None)
+    monkeypatch.setattr(cli, "run", lambda recipe, *_: made.append(recipe))
+    assert main(["all", str(footage), "--weights", "w"]) == 0
+    fast = ["fast_generalist", "fast_light", "fast_heavy", "fast_downpour", "fast_past"]
+    assert [recipe.name for recipe in made] == [*fast, "quality_generalist", "quality_still"]
+    assert [recipe.start and recipe.start.stem for recipe in made] == [None, *["fast_generalist"] * 4, None, "quality_generalist"]
+    assert all(recipe.thumbs == Path("w/fast_generalist.safetensors") for recipe in made)
 
 
 def test_a_missing_beginning_is_one_line(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,6 +241,7 @@ def test_a_missing_compiler_is_one_line(footage: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("pattern", "windows"),
     [
+        ("still", {(1, 0, 0)}),
         ("past", {(n, n - 1, 0) for n in range(2, 8)}),
         ("heavy", {(7, 3, 3), (2, 0, 1), (3, 0, 2), (4, 0, 3), (3, 1, 1), (4, 1, 2), (5, 1, 3), (6, 2, 3)}),
     ],
@@ -238,20 +251,24 @@ def test_each_network_learns_from_the_windows_it_will_see(
 ) -> None:
     scene, g, seen = load_footage([footage])[0], torch.Generator().manual_seed(1), set()
     rendered = data.render(g, scene, {}, "clear")
-    monkeypatch.setattr(data, "render", lambda *_: rendered)
+    monkeypatch.setattr(data, "render", lambda *_, **__: rendered)
     monkeypatch.setattr(data, "compress", lambda _, y, uv: (y, uv))
     monkeypatch.setattr(data, "near", lambda window, centre, after: seen.add((len(window), centre, after)) or np.zeros((4, 256, 256), np.uint8))
-    making = loop.specialist(pattern, 1, "fast", tmp_path, 1).making
+    making = loop.specialist(pattern, 1, "quality" if pattern == "still" else "fast", tmp_path, 1).making
     for _ in range(300):
         making(g, scene, {}, "clear")
     assert seen == windows
 
 
-def test_training_derains_thumbnails_as_the_pipeline_does() -> None:
+@pytest.mark.parametrize("size", ["fast", "quality"])
+def test_training_derains_thumbnails_as_the_pipeline_does(size: str) -> None:
     draw = np.random.default_rng(0)
     luma = draw.integers(60, 200, (45, 70), np.uint8)
     state = np.sort(draw.integers(40, 160, (4, 45, 70), np.uint8), 0)
-    recipe = loop.Recipe("fast_generalist", 1, start=WEIGHTS / "fast_heavy.safetensors")
+    fast = WEIGHTS / "fast_heavy.safetensors"
+    recipe = loop.Recipe(f"{size}_generalist", 1, size, start=fast if size == "fast" else None, thumbs=fast)
     made = recipe.making.keywords["derain"](luma, state)
-    wanted = thumbnails(load_runtime("torch", precision="fp32"), "heavy", live=False)(luma, state)
+    runtime = load_runtime("torch", model=size, precision="fp32")
+    wanted = thumbnails(runtime, "heavy", live=False)(luma, state)
+    assert recipe.making.keywords["sight"] == sight(runtime)
     assert not np.array_equal(made, luma) and np.array_equal(made, wanted)

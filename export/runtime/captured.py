@@ -1,7 +1,6 @@
 """Work on the GPU at fixed addresses: planes are copied in, a CUDA graph is replayed, planes are copied out; all on one stream.
 
-Used by the torch runtime, as it was run on an H200 (planes were copied by numpy then, and one size was kept), and by the TensorRT runtime, which
-was run on no GPU by us.
+Used by the torch runtime, as it was run on an H200, and by the TensorRT runtime, which was run on no GPU by us.
 """
 
 from __future__ import annotations
