@@ -3,7 +3,7 @@
     pip install '.[test]' && python examples/make_sample.py examples/sample.mp4
 
 The picture is scikit-image's `rocket`, a photograph by SpaceX that was released into the public domain.
-`--dry` leaves the rain out: the truth to compare with.
+`--dry` leaves the rain out: the truth to compare with. The renderer has changed since: what it makes now is other rain than what ships.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
-from derain_video.models.train.rain import Weather, compose, fall, haze, storm
+from derain_video.models.train.rain import Weather, compose, falls, haze, storm
 
 WIDTH, HEIGHT, RATE, FRAMES = 512, 288, 25, 88
 STORMS = (14, 59)
@@ -53,9 +53,9 @@ def rained_on(pictures: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint
     g = torch.Generator().manual_seed(0)
     rain = Weather("heavy", storms, opacity=0.5, brightness=0.6, additive=False, transmission=0.94, airlight=0.4)
     veil = haze(g, rain, HEIGHT, WIDTH)
-    for picture in pictures:
+    for picture, layer in zip(pictures, falls(g, rain, FRAMES, HEIGHT, WIDTH, False), strict=True):
         y, uv = planes(picture)
-        wet_y, wet_uv = compose(rain, fall(g, rain, HEIGHT, WIDTH, False), veil, y, uv)
+        wet_y, wet_uv = compose(rain, layer, veil, y, uv)
         yield torch.cat([wet_y, wet_uv.reshape(-1, WIDTH)]).mul(255).round().byte().numpy()
 
 
