@@ -29,7 +29,6 @@ COVERAGE = {"light": (0.008, 0.07), "heavy": (0.10, 0.55), "downpour": (0.10, 0.
 TRANSMISSION = {"light": (0.95, 1.0), "heavy": (0.92, 1.0), "downpour": (0.45, 0.78)}
 """Share of the scene's light that the veil lets through at its middle height."""
 
-
 STEADY = 0.5
 """Share of clips in which a storm falls on from frame to frame."""
 
@@ -82,9 +81,9 @@ def log_uniform(generator: torch.Generator, low: float, high: float) -> float:
 
 def storm(generator: torch.Generator, coverage: float, size: float = 1.0) -> Storm:
     """Renders a storm that covers about `coverage` of the picture, by one of the two looks; size: of the picture against 480 lines."""
-    angle = float(torch.randn((), generator=generator)) * 28
+    angle = max(-65.0, min(65.0, 28 * float(torch.randn((), generator=generator))))
     look = _volume if uniform(generator, 0, 1) < 0.6 else _noise
-    tile, length, width = look(generator, coverage, math.radians(max(-65.0, min(65.0, angle))), size)
+    tile, length, width = look(generator, coverage, math.radians(angle), size)
     tile = tile.clamp(0, 1)
     return Storm(tile.half(), float((tile > VISIBLE).float().mean()), angle, length, width)
 
