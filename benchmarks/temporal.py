@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from ..export.runtime.base import Runtime
-from ..models.align import Flow, Look, Seen, darker, near
+from ..models.align import Flow, Look, Seen, darker, near, sight
 from ..models.planes import pad
 from ..pipeline.chroma import split
-from ..pipeline.derain import BEYOND, Ready, network, restored, sight, thumbnails
+from ..pipeline.derain import BEYOND, Ready, network, restored, thumbnails
 from . import metrics
 from .footage import Clip
 from .kinds import Kind, render
@@ -137,7 +137,7 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
         started = time.perf_counter()
         first, last = max(0, t - before), min(len(clip), t + after + 1)
         for k in range(first, last):
-            kept.setdefault(k, Seen(clip.y[k], derain=derain, look=state.motion, sight=sight(runtime)))
+            kept.setdefault(k, Seen(clip.y[k], derain=derain, look=state.motion, sight=sight(runtime.model)))
         planes = near([kept[k] for k in range(first, last)], t - first, state.before, state.after)
         spent += time.perf_counter() - started
         y, uv = split(frame)
@@ -146,7 +146,7 @@ def derained(clip: Clip, state: State, runtime: Runtime, pattern: str) -> tuple[
         clean = restored(Ready(frame, t, seen, seen, pad(y, uv, planes), chosen), runtime)
         out.append(np.asarray(clean.planes[0]))
         if state.fed:
-            kept[t] = Seen(out[t], derain=thumbnails(runtime, "clear", live), look=state.motion, sight=sight(runtime))
+            kept[t] = Seen(out[t], derain=thumbnails(runtime, "clear", live), look=state.motion, sight=sight(runtime.model))
         kept.pop(first - 1, None)
     return out, 1e9 * spent / clip.y.size
 

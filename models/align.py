@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .spec import AROUND, NEIGHBOURS
+from .spec import AROUND, NEIGHBOURS, QUALITY
 
 DESCENT = 4
 """Steps that find each patch of the flow."""
@@ -81,6 +81,11 @@ COARSE = Sight(240, 2, Search(8, 0.8, 31), Search(6, 0.9, 31))
 
 FINE = Sight(360, 1, Search(8, 0.8, 61), Search(6, 0.9, 31, refined=5))
 """For the large size: motion is found better on larger thumbnails, in a few times the work."""
+
+
+def sight(size: str) -> Sight:
+    """How finely frames are looked at for networks of that size: the large one is for those who can wait."""
+    return FINE if size == QUALITY.name else COARSE
 
 
 def darker(luma: Plane, state: Plane) -> Plane:

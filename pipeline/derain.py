@@ -10,9 +10,9 @@ from threading import Lock
 import numpy as np
 
 from ..export.runtime.base import Runtime
-from ..models.align import COARSE, FINE, Derain, Seen, Sight, near
+from ..models.align import Derain, Seen, Sight, near, sight
 from ..models.planes import crop, gray, pad
-from ..models.spec import AROUND, FAST, NEIGHBOURS, PAST, QUALITY, STILL
+from ..models.spec import AROUND, FAST, NEIGHBOURS, PAST, STILL
 from . import tiles
 from .ahead import spread
 from .chroma import luma, merge, split
@@ -59,12 +59,7 @@ class Held:
 def held(frame: Frame, runtime: Runtime, live: bool = False, whole: bool = False, half: bool = False) -> Held:
     """A frame that is reduced if it has very many lines. whole: it is not. half: to half of that. live: as of `network`."""
     by = 1 if whole else fold(frame.height, frame.width)
-    return Held(frame, thumbnails(runtime, frame.pattern, live), sight(runtime), 2 * by if half else by)
-
-
-def sight(runtime: Runtime) -> Sight:
-    """How finely its frames are looked at: the large size is for those who can wait."""
-    return FINE if runtime.model == QUALITY.name else COARSE
+    return Held(frame, thumbnails(runtime, frame.pattern, live), sight(runtime.model), 2 * by if half else by)
 
 
 def thumbnails(runtime: Runtime, pattern: str, live: bool) -> Derain:

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ..align import COARSE, FINE, Derain, Sight, darker
+from ..align import Derain, darker, sight
 from ..losses import mask_loss, picture_loss
-from ..spec import FAST, GENERALIST, PAST, QUALITY, RAINY, SPECS, STILL
+from ..spec import FAST, GENERALIST, PAST, RAINY, SPECS, STILL
 from ..store import halved, load, save, stamp
 from ..subnet import DerainNet
 from . import ranks
@@ -75,12 +75,7 @@ class Recipe:
     def making(self) -> Making:
         """How its samples are made."""
         draws = {STILL: make_still, PAST: make_past, GENERALIST: make_moving if SPECS[self.size].alone else make}
-        return partial(draws.get(self.pattern, make), derain=self.derain, sight=self.sight)
-
-    @property
-    def sight(self) -> Sight:
-        """How its samples look at motion: as the pipeline does for its size."""
-        return FINE if self.size == QUALITY.name else COARSE
+        return partial(draws.get(self.pattern, make), derain=self.derain, sight=sight(self.size))
 
     @property
     def derain(self) -> Derain:
@@ -199,7 +194,7 @@ class Place:
     def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
         """What a recipe learns from: samples without end, of a seed."""
         if self.shelves:
-            return Paired(self.shelves, recipe.shares, recipe.derain)
+            return Paired(self.shelves, recipe.shares, recipe.derain, sight(recipe.size))
         return Rendered(recipe.making, self.folders, recipe.shares, self.storms)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from ..align import Derain, Seen, darker, near
+from ..align import COARSE, Derain, Seen, Sight, darker, near
 from ..spec import AROUND, PATTERNS, routed
 from ..views import look
 from .data import SEEN, SIDE, Sample
@@ -79,21 +79,22 @@ def shares(shelves: Shelves, pattern: str, wanted: dict[str, float]) -> dict[str
 
 @dataclass(frozen=True)
 class Paired:
-    """A source for a Feed: samples of random frames, the patterns drawn by `shares`, without end. derain: for thumbnails."""
+    """A source for a Feed: samples of random frames, the patterns drawn by `shares`, without end. derain: for thumbnails; sight: on them."""
 
     shelves: Shelves
     shares: dict[str, float]
     derain: Derain = darker
+    sight: Sight = COARSE
 
     def __call__(self, seed: int) -> Iterator[Sample]:
         g = torch.Generator().manual_seed(seed)
         while True:
             pattern = pattern_at(g, self.shares)
             shelf = self.shelves[pattern]
-            yield sample(g, shelf[int(torch.randint(len(shelf), (), generator=g))], pattern, self.derain)
+            yield sample(g, shelf[int(torch.randint(len(shelf), (), generator=g))], pattern, self.derain, self.sight)
 
 
-def sample(g: torch.Generator, spot: Spot, pattern: str, derain: Derain = darker) -> Sample:
+def sample(g: torch.Generator, spot: Spot, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
     """A random SIDE x SIDE window of a frame, with its state and its truth; smaller pictures repeat their edge. PairError as Pair.pictures."""
     first, last = max(0, spot.index - REACH), min(len(spot.pair.rainy), spot.index + REACH + 1)
     pictures = [spot.pair.pictures(k) for k in range(first, last)]
@@ -103,7 +104,7 @@ def sample(g: torch.Generator, spot: Spot, pattern: str, derain: Derain = darker
     rainy = [planes(_cut(picture, top, left)) for picture, _ in pictures]
     (y, uv), centre = rainy[spot.index - first], spot.index - first
     clean_y = planes(_cut(pictures[centre][1], top, left))[0]
-    state = near([Seen(shot, derain=derain) for shot, _ in rainy], centre)
+    state = near([Seen(shot, derain=derain, sight=sight) for shot, _ in rainy], centre)
     mask = (cv2.absdiff(y, clean_y) / SEEN).clip(0, 255).round().astype(np.uint8)
     luma, chroma, others, truth, rain = map(torch.from_numpy, (y[None], uv, state, clean_y[None], mask[None]))
     return Sample(luma, chroma, others, truth, rain, PATTERNS.index(pattern))
