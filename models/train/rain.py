@@ -93,7 +93,7 @@ def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> t
     focal = size * log_uniform(g, 350, 1400)
     exposure = log_uniform(g, 1 / 600, 1 / 25)
     rate = log_uniform(g, 2, 120)  # mm/h
-    nearest, focus, aperture = log_uniform(g, 0.5, 3), log_uniform(g, 4, 40), log_uniform(g, 0.2, 3)
+    nearest, focus, aperture = log_uniform(g, 0.5, 3), log_uniform(g, 4, 40), size * log_uniform(g, 0.2, 3)
     reach, scatter = log_uniform(g, 1, 24), log_uniform(g, 0.02, 0.12)  # shallow rain is near: short and thick at a fast shutter
     strength = log_uniform(g, 0.5, 4)
     ripple = uniform(g, 0, 1) ** 2, log_uniform(g, 5, 40)
@@ -105,7 +105,7 @@ def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> t
         speed = (9.65 - 10.3 * torch.exp(-0.6 * diameter)).clamp(min=1)  # m/s
         length = (focal * speed * exposure / depth).clamp(3, TILE / 3)
         sharp = focal * diameter * 1e-3 / depth / 2.5
-        width = (sharp**2 + (aperture * (1 / depth - 1 / focus).abs()) ** 2 + 0.45**2).sqrt().clamp(max=8)
+        width = (sharp**2 + (aperture * (1 / depth - 1 / focus).abs()) ** 2 + 0.45**2).sqrt().clamp(max=12)
         opacity = (strength * sharp / width * (40 / length).clamp(max=2)).clamp(0.05, 1)
         tilt = angle + scatter * torch.randn(drops, generator=g)
         tile = tile + _streaks(g, length, width, opacity, tilt, ripple)
@@ -124,7 +124,7 @@ def _streaks(g: torch.Generator, length: Tensor, width: Tensor, opacity: Tensor,
     tile = torch.zeros(TILE, TILE)
     start = torch.rand(2, len(length), generator=g) * TILE
     phase = torch.rand(len(length), generator=g) * 2 * math.pi
-    edges = [0.0, 0.6, 0.9, 1.3, 1.9, 2.8, 4.2, 6.0, 99.0]
+    edges = [0.0, 0.6, 0.9, 1.3, 1.9, 2.8, 4.2, 6.0, 8.5, 99.0]
     for low, high in zip(edges, edges[1:], strict=False):
         chosen = (width >= low) & (width < high)
         if not bool(chosen.any()):
@@ -156,7 +156,8 @@ def _points(
 
 def _noise(g: torch.Generator, coverage: float, angle: float, size: float) -> tuple[Tensor, float, float]:
     """Thresholded noise under motion blur, raised until `coverage` is reached."""
-    length, width = min(TILE / 2, size * log_uniform(g, 7, 90)), size**0.5 * log_uniform(g, 0.45, 2.8)
+    width = size**0.8 * log_uniform(g, 0.45, 2.8)
+    length = min(TILE / 2, max(size * log_uniform(g, 7, 90), 7 * width))  # shorter ones would be snow
     grain = log_uniform(g, 1, 3)
     side = int(TILE / grain)
     noise = torch.rand(side, side, generator=g)
