@@ -49,7 +49,7 @@ def pan() -> Iterator[NDArray[np.uint8]]:
 
 def rained_on(pictures: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
     """Heavy rain of two storms that lean alike. RGB in, (HEIGHT * 3/2, WIDTH) planes out."""
-    storms = tuple(storm(torch.Generator().manual_seed(seed), 0.22, 1.2) for seed in STORMS)
+    storms = tuple(storm(torch.Generator().manual_seed(seed), 0.22, 576) for seed in STORMS)
     g = torch.Generator().manual_seed(0)
     rain = Weather("heavy", storms, opacity=0.5, brightness=0.6, additive=False, transmission=0.94, airlight=0.4)
     veil = haze(g, rain, HEIGHT, WIDTH)

@@ -71,9 +71,9 @@ class Sight:
     rainy: Search
     dry: Search
 
-    def scale(self, luma: Plane) -> int:
-        """Frame pixels along each side of a thumbnail pixel."""
-        return max(self.least, round(int(min(luma.shape)) / self.lines))
+    def scale(self, lines: int) -> int:
+        """Frame pixels along each side of a thumbnail pixel, in a picture of so many lines."""
+        return max(self.least, round(lines / self.lines))
 
 
 COARSE = Sight(240, 2, Search(8, 0.8, 31), Search(6, 0.9, 31))
@@ -131,13 +131,16 @@ class Seen:
     """One frame of a temporal window.
 
     luma: (H, W) uint8, or uint16 with values up to `peak` (2**bits - 1). It is kept, not copied. derain: for its thumbnail. look: how thumbnails
-    are looked at. sight: how finely.
+    are looked at. sight: how finely. lines: of the picture that luma is a part of, its own shorter side if 0.
     """
 
-    def __init__(self, luma: Plane, peak: int = 255, derain: Derain = darker, look: type[Look] = Look, sight: Sight = COARSE) -> None:
+    def __init__(
+        self, luma: Plane, peak: int = 255, derain: Derain = darker, look: type[Look] = Look, sight: Sight = COARSE, lines: int = 0
+    ) -> None:
         self.luma, self._derain, self._look, self._sight = luma, derain, look, sight
-        self.scale = sight.scale(luma)
-        dark = cv2.erode(luma, np.ones((1, COARSE.scale(luma) + 1), np.uint8))  # without what is bright and thin
+        lines = lines or min(luma.shape)
+        self.scale = sight.scale(lines)
+        dark = cv2.erode(luma, np.ones((1, COARSE.scale(lines) + 1), np.uint8))  # without what is bright and thin
         self.rainy = look(_thumbnail(dark, self.scale, peak), sight.rainy)
         self._small = _thumbnail(luma, self.scale, peak)
         self._dry: dict[tuple[bool, bool], Look] = {}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from derain_video.models.align import Plane
 from derain_video.models.spec import NEIGHBOURS, RAINY
 from derain_video.models.train import rain, specimen
 from derain_video.models.train.camera import compress, h264, shoot
@@ -49,6 +50,19 @@ def test_rain_is_new_in_every_frame(storms: Storms, scene: Scene) -> None:
     a, b = falls(g, clip.weather, 2, TILE, TILE, False)
     both = torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]
     assert abs(float(both)) < 0.3
+
+
+@pytest.mark.parametrize("lines, side", [(400, SIDE // 2), (1080, SIDE // 4), (2160, SIDE // 4)])
+def test_rain_of_large_pictures_is_looked_at_as_coarsely_as_there(lines: int, side: int, storms: Storms, scene: Scene) -> None:
+    sizes = set()
+
+    def derain(luma: Plane, state: Plane) -> Plane:
+        sizes.add(luma.shape)
+        return luma
+
+    fallen = {pattern: [replace(one, lines=lines) for one in shelf] for pattern, shelf in storms.items()}
+    make(torch.Generator().manual_seed(8), scene, fallen, "heavy", derain)
+    assert sizes == {(side, side)}
 
 
 @pytest.mark.parametrize("pattern", RAINY)

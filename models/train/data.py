@@ -20,6 +20,9 @@ from .rain import Storms, Weather, compose, falls, haze, uniform, weather
 SIDE = 256
 """Side of a rendered clip in pixels."""
 
+MOST_LINES = 1080
+"""Lines of the largest picture that motion is looked at as in: beyond, a rendered clip's thumbnails would be too small for it."""
+
 FRAMES = AROUND + 1
 Making = Make["Sample"]
 """Makes one sample of a scene under rain of a pattern, as `make` does."""
@@ -92,10 +95,14 @@ def render(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, frame
 
 
 def sample(g: torch.Generator, clip: Clip, window: Window, derain: Derain, sight: Sight) -> Sample:
-    """The frame of a rendered clip that a derainer sees, with the state that it would have. derain: for thumbnails; sight: on them."""
+    """The frame of a rendered clip that a derainer sees, with the state that it would have. derain: for thumbnails; sight: on them.
+
+    Rain of a large picture is met by motion looked at as coarsely as it would be there.
+    """
     y, uv = compress(g, whole(clip.rainy_y), whole(clip.rainy_uv))
     first, last, centre = window
-    seen = [Seen(np.ascontiguousarray(frame), derain=derain, sight=sight) for frame in y[first:last]]
+    lines = min(MOST_LINES, max(storm.lines for storm in clip.weather.storms)) if clip.weather else 0
+    seen = [Seen(np.ascontiguousarray(frame), derain=derain, sight=sight, lines=lines) for frame in y[first:last]]
     state = near(seen, centre - first, after=last - 1 - centre)
     return Sample(
         torch.from_numpy(y[centre].copy())[None],

@@ -38,7 +38,7 @@ class Storm:
     """One kind of rain: its tile of opacities and what a caption can say of it.
 
     tile: (TILE, TILE) float16 in 0..1, seamless; coverage: share of visible pixels; angle: degrees from straight down, right positive;
-    length: of a typical streak in pixels; width: its sigma in pixels.
+    length: of a typical streak in pixels; width: its sigma in pixels; lines: of the picture that it would fall in.
     """
 
     tile: Tensor
@@ -46,6 +46,7 @@ class Storm:
     angle: float
     length: float
     width: float
+    lines: int
 
 
 Storms = dict[str, list[Storm]]
@@ -79,17 +80,20 @@ def log_uniform(generator: torch.Generator, low: float, high: float) -> float:
     return math.exp(uniform(generator, math.log(low), math.log(high)))
 
 
-def storm(generator: torch.Generator, coverage: float, size: float = 1.0) -> Storm:
-    """Renders a storm that covers about `coverage` of the picture, by one of the two looks; size: of the picture against 480 lines."""
+def storm(generator: torch.Generator, coverage: float, lines: int = 480) -> Storm:
+    """Renders a storm that covers about `coverage` of a picture of so many lines, by one of the two looks."""
     angle = max(-65.0, min(65.0, 28 * float(torch.randn((), generator=generator))))
     look = _volume if uniform(generator, 0, 1) < 0.6 else _noise
-    tile, length, width = look(generator, coverage, math.radians(angle), size)
+    tile, length, width = look(generator, coverage, math.radians(angle), lines / 480)
     tile = tile.clamp(0, 1)
-    return Storm(tile.half(), float((tile > VISIBLE).float().mean()), angle, length, width)
+    return Storm(tile.half(), float((tile > VISIBLE).float().mean()), angle, length, width, lines)
 
 
 def _volume(g: torch.Generator, coverage: float, angle: float, size: float) -> tuple[Tensor, float, float]:
-    """Drops in a volume, deep or shallow: focal length, exposure, wind and rain rate drawn; drawn until `coverage` is reached."""
+    """Drops in a volume, deep or shallow: focal length, exposure, wind and rain rate drawn; drawn until `coverage` is reached.
+
+    size: of the picture against 480 lines.
+    """
     focal = size * log_uniform(g, 350, 1400)
     exposure = log_uniform(g, 1 / 600, 1 / 25)
     rate = log_uniform(g, 2, 120)  # mm/h
@@ -193,8 +197,8 @@ def _fitting(generator: torch.Generator, pattern: str) -> Storm:
     """A storm whose coverage came out as its pattern has it."""
     low, high = COVERAGE[pattern]
     while True:
-        size = log_uniform(generator, 0.7, 2.2 if uniform(generator, 0, 1) < 0.5 else 4.5)
-        made = storm(generator, log_uniform(generator, 1.05 * low, 0.95 * high), size)
+        lines = round(480 * log_uniform(generator, 0.7, 2.2 if uniform(generator, 0, 1) < 0.5 else 4.5))
+        made = storm(generator, log_uniform(generator, 1.05 * low, 0.95 * high), lines)
         if 0.8 * low <= made.coverage <= 1.1 * high:
             return made
 
