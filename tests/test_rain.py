@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from derain_video.models.align import Plane
+from derain_video.models.align import Plane, Seen
 from derain_video.models.spec import NEIGHBOURS, RAINY
 from derain_video.models.train import rain, specimen
 from derain_video.models.train.camera import compress, h264, shoot
@@ -61,7 +62,7 @@ def test_rain_of_large_pictures_is_looked_at_as_coarsely_as_there(lines: int, si
         return luma
 
     fallen = {pattern: [replace(one, lines=lines) for one in shelf] for pattern, shelf in storms.items()}
-    make(torch.Generator().manual_seed(8), scene, fallen, "heavy", derain)
+    make(torch.Generator().manual_seed(8), scene, fallen, "heavy", partial(Seen, derain=derain))
     assert sizes == {(side, side)}
 
 

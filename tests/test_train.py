@@ -268,8 +268,8 @@ def test_training_derains_thumbnails_as_the_pipeline_does(size: str) -> None:
     state = np.sort(draw.integers(40, 160, (4, 45, 70), np.uint8), 0)
     fast = WEIGHTS / "fast_heavy.safetensors"
     recipe = loop.Recipe(f"{size}_generalist", 1, size, start=fast if size == "fast" else None, thumbs=fast)
-    made = recipe.making.keywords["derain"](luma, state)
+    made = recipe.see.keywords["derain"](luma, state)
     runtime = load_runtime("torch", model=size, precision="fp32")
     wanted = thumbnails(runtime, "heavy", live=False)(luma, state)
-    assert recipe.making.keywords["sight"] == (COARSE if size == "fast" else FINE)
+    assert recipe.see.keywords["sight"] == (COARSE if size == "fast" else FINE)
     assert not np.array_equal(made, luma) and np.array_equal(made, wanted)

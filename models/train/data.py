@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..align import COARSE, Derain, Seen, Sight, darker, near
+from ..align import Seen, near
 from ..spec import AROUND, NEIGHBOURS, PATTERNS
 from .camera import compress, expose, shoot
 from .clutter import passed, strewn
@@ -24,6 +25,9 @@ MOST_LINES = 1080
 """Lines of the largest picture that motion is looked at as in: beyond, a rendered clip's thumbnails would be too small for it."""
 
 FRAMES = AROUND + 1
+See = Callable[..., Seen]
+"""How a derainer sees a frame: Seen, with the arguments that it would have."""
+
 Making = Make["Sample"]
 """Makes one sample of a scene under rain of a pattern, as `make` does."""
 
@@ -94,15 +98,15 @@ def render(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, frame
     return Clip(rainy_y, rainy_uv, y, mask, now)
 
 
-def sample(g: torch.Generator, clip: Clip, window: Window, derain: Derain, sight: Sight) -> Sample:
-    """The frame of a rendered clip that a derainer sees, with the state that it would have. derain: for thumbnails; sight: on them.
+def sample(g: torch.Generator, clip: Clip, window: Window, see: See) -> Sample:
+    """The frame of a rendered clip that a derainer sees, with the state that it would have.
 
     Rain of a large picture is met by motion looked at as coarsely as it would be there.
     """
     y, uv = compress(g, whole(clip.rainy_y), whole(clip.rainy_uv))
     first, last, centre = window
     lines = min(MOST_LINES, max(storm.lines for storm in clip.weather.storms)) if clip.weather else 0
-    seen = [Seen(np.ascontiguousarray(frame), derain=derain, sight=sight, lines=lines) for frame in y[first:last]]
+    seen = [see(np.ascontiguousarray(frame), lines=lines) for frame in y[first:last]]
     state = near(seen, centre - first, after=last - 1 - centre)
     return Sample(
         torch.from_numpy(y[centre].copy())[None],
@@ -119,30 +123,30 @@ def whole(plane: Tensor) -> NDArray[np.uint8]:
     return (plane * 255).round().clamp(0, 255).byte().numpy()
 
 
-def make(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
+def make(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, see: See = Seen) -> Sample:
     """One sample of `scene` under rain of `pattern`: three frames each way mostly, else at a shot's edge."""
     clip, middle = render(g, scene, storms, pattern), FRAMES // 2
     if uniform(g, 0, 1) < 0.8:
-        return sample(g, clip, (0, FRAMES, middle), derain, sight)
+        return sample(g, clip, (0, FRAMES, middle), see)
     before, after = EDGES[int(torch.randint(len(EDGES), (), generator=g))]
-    return sample(g, clip, (middle - before, middle + 1 + after, middle), derain, sight)
+    return sample(g, clip, (middle - before, middle + 1 + after, middle), see)
 
 
-def make_past(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
+def make_past(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, see: See = Seen) -> Sample:
     """One sample whose neighbours all lie before it: as many as are used mostly, else fewer."""
     clip, last = render(g, scene, storms, pattern), FRAMES - 1
     first = 0 if uniform(g, 0, 1) < 0.8 else int(torch.randint(1, last, (), generator=g))
-    return sample(g, clip, (first, FRAMES, last), derain, sight)
+    return sample(g, clip, (first, FRAMES, last), see)
 
 
-def make_still(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
+def make_still(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, see: See = Seen) -> Sample:
     """One sample without neighbours."""
-    return sample(g, render(g, scene, storms, pattern, frames=1), (0, 1, 0), derain, sight)
+    return sample(g, render(g, scene, storms, pattern, frames=1), (0, 1, 0), see)
 
 
-def make_moving(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
+def make_moving(g: torch.Generator, scene: Scene, storms: Storms, pattern: str, see: See = Seen) -> Sample:
     """One sample with the neighbours that a frame of a film may have: for a network that serves files and live streams."""
-    return (make if uniform(g, 0, 1) < 0.75 else make_past)(g, scene, storms, pattern, derain, sight)
+    return (make if uniform(g, 0, 1) < 0.75 else make_past)(g, scene, storms, pattern, see)
 
 
 class Pool:

@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ..align import Derain, darker, sight
+from ..align import Seen, darker, sight
 from ..losses import mask_loss, picture_loss
 from ..spec import FAST, GENERALIST, PAST, RAINY, SPECS, STILL
 from ..store import halved, load, save, stamp
 from ..subnet import DerainNet
 from . import ranks
-from .data import Making, Pool, Sample, make, make_moving, make_past, make_still
+from .data import Making, Pool, Sample, See, make, make_moving, make_past, make_still
 from .feed import Feed, Rendered
 from .judge import Judge
 from .paired import Paired, Shelves
@@ -75,13 +75,13 @@ class Recipe:
     def making(self) -> Making:
         """How its samples are made."""
         draws = {STILL: make_still, PAST: make_past, GENERALIST: make_moving if SPECS[self.size].alone else make}
-        return partial(draws.get(self.pattern, make), derain=self.derain, sight=sight(self.size))
+        return partial(draws.get(self.pattern, make), see=self.see)
 
     @property
-    def derain(self) -> Derain:
-        """For the thumbnails of its samples."""
+    def see(self) -> See:
+        """How its samples are seen; thumbnails are derained as in the pipeline, or without a network where there is none yet."""
         by = self.start if self.size == FAST.name else self.thumbs
-        return Begun(by) if by else darker
+        return partial(Seen, derain=Begun(by) if by else darker, sight=sight(self.size))
 
     @property
     def budget(self) -> float:
@@ -194,7 +194,7 @@ class Place:
     def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
         """What a recipe learns from: samples without end, of a seed."""
         if self.shelves:
-            return Paired(self.shelves, recipe.shares, recipe.derain, sight(recipe.size))
+            return Paired(self.shelves, recipe.shares, recipe.see)
         return Rendered(recipe.making, self.folders, recipe.shares, self.storms)
 
 

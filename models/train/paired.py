@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from ..align import COARSE, Derain, Seen, Sight, darker, near
+from ..align import Seen, near
 from ..spec import AROUND, PATTERNS, routed
 from ..views import look
-from .data import SEEN, SIDE, Sample
+from .data import MOST_LINES, SEEN, SIDE, Sample, See
 from .pairs import RGB, Pair, PairError, find
 from .rain import pattern_at
 
@@ -79,22 +79,21 @@ def shares(shelves: Shelves, pattern: str, wanted: dict[str, float]) -> dict[str
 
 @dataclass(frozen=True)
 class Paired:
-    """A source for a Feed: samples of random frames, the patterns drawn by `shares`, without end. derain: for thumbnails; sight: on them."""
+    """A source for a Feed: samples of random frames, the patterns drawn by `shares`, without end."""
 
     shelves: Shelves
     shares: dict[str, float]
-    derain: Derain = darker
-    sight: Sight = COARSE
+    see: See = Seen
 
     def __call__(self, seed: int) -> Iterator[Sample]:
         g = torch.Generator().manual_seed(seed)
         while True:
             pattern = pattern_at(g, self.shares)
             shelf = self.shelves[pattern]
-            yield sample(g, shelf[int(torch.randint(len(shelf), (), generator=g))], pattern, self.derain, self.sight)
+            yield sample(g, shelf[int(torch.randint(len(shelf), (), generator=g))], pattern, self.see)
 
 
-def sample(g: torch.Generator, spot: Spot, pattern: str, derain: Derain = darker, sight: Sight = COARSE) -> Sample:
+def sample(g: torch.Generator, spot: Spot, pattern: str, see: See = Seen) -> Sample:
     """A random SIDE x SIDE window of a frame, with its state and its truth; smaller pictures repeat their edge. PairError as Pair.pictures."""
     first, last = max(0, spot.index - REACH), min(len(spot.pair.rainy), spot.index + REACH + 1)
     pictures = [spot.pair.pictures(k) for k in range(first, last)]
@@ -104,7 +103,8 @@ def sample(g: torch.Generator, spot: Spot, pattern: str, derain: Derain = darker
     rainy = [planes(_cut(picture, top, left)) for picture, _ in pictures]
     (y, uv), centre = rainy[spot.index - first], spot.index - first
     clean_y = planes(_cut(pictures[centre][1], top, left))[0]
-    state = near([Seen(shot, derain=derain, sight=sight) for shot, _ in rainy], centre)
+    lines = min(MOST_LINES, *pictures[0][0].shape[:2])
+    state = near([see(shot, lines=lines) for shot, _ in rainy], centre)
     mask = (cv2.absdiff(y, clean_y) / SEEN).clip(0, 255).round().astype(np.uint8)
     luma, chroma, others, truth, rain = map(torch.from_numpy, (y[None], uv, state, clean_y[None], mask[None]))
     return Sample(luma, chroma, others, truth, rain, PATTERNS.index(pattern))
