@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from derain_video.models.align import Seen
 from derain_video.models.perception import blank
 from derain_video.models.spec import PATTERNS
 from derain_video.models.store import load, save
@@ -76,6 +77,17 @@ def test_a_frame_of_a_clip_has_its_neighbours(root: Path) -> None:
     near = made.near.int()
     assert not torch.equal(made.near, made.y.expand(4, -1, -1))
     assert bool((near[1:] >= near[:-1]).all())
+
+
+def test_motion_is_looked_at_as_in_the_whole_picture(root: Path) -> None:
+    seen = []
+
+    def see(luma: np.ndarray, lines: int) -> Seen:
+        seen.append((luma.shape, lines))
+        return Seen(luma, lines=lines)
+
+    sample(torch.Generator().manual_seed(0), spots(root, "film")[2], "heavy", see)
+    assert set(seen) == {((SIDE, SIDE), 280)}
 
 
 def test_shelves_follow_perception_and_clips_stay_together(root: Path) -> None:
