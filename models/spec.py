@@ -54,6 +54,10 @@ WINDOW = 64
 ATTENTIONS = ("masked", "plain", "none")
 """Guided by the rain mask (MGCA), what ships; and, for ablations, self-attention of the same cost that no mask guides, or none at all."""
 
+BLOCKS = ("full", "depthwise", "branched")
+"""3x3 convolutions of residual blocks: full ones, what ships; and, for ablations, depthwise ones with 1x1 ones after them, or full ones
+that a 1x1 branch runs beside in training, summed into one kernel (structural re-parameterisation; Ding et al. 2021, arXiv:2101.03697)."""
+
 
 @dataclass(frozen=True)
 class NetSpec:
@@ -62,7 +66,7 @@ class NetSpec:
     widths: channels at half, quarter and eighth resolution.
     depths: residual blocks on the way down and up at half and quarter resolution, and at the bottom.
     window: side of the attention window at eighth resolution, in pixels there; 8 * window divides WINDOW.
-    attention: one of ATTENTIONS. alone: one network serves every pattern and live streams.
+    attention: one of ATTENTIONS; block: one of BLOCKS. alone: one network serves every pattern and live streams.
     """
 
     name: str
@@ -70,6 +74,7 @@ class NetSpec:
     depths: tuple[int, int, int]
     window: int = 8
     attention: str = "masked"
+    block: str = "full"
     alone: bool = False
 
 

@@ -7,10 +7,12 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from derain_video.models.align import Seen, near
+from derain_video.models.blocks import Refine
 from derain_video.models.mgca import MaskGuidedCrossAttention
 from derain_video.models.planes import crop, pad
 from derain_video.models.spec import ATTENTIONS, FAST, NEIGHBOURS, QUALITY, NetSpec
 from derain_video.models.subnet import DerainNet, Mirrored, PlaneNet
+from derain_video.models.train.ablation import SHAPES
 
 TINY = NetSpec("tiny", widths=(8, 8, 16), depths=(0, 1, 1))
 
@@ -21,12 +23,20 @@ def planes(dtype: torch.dtype, peak: int, side: int = 64) -> tuple[torch.Tensor,
     return tuple(torch.randint(0, peak + 1, shape, generator=g).to(dtype) for shape in shapes)
 
 
-@pytest.mark.parametrize(("spec", "most"), [(FAST, 10_000), (QUALITY, 150_000)])
+@pytest.mark.parametrize(("spec", "most"), [(FAST, 10_000), (QUALITY, 150_000), *((shape, 10_000) for shape in SHAPES.values())])
 def test_cost_per_pixel(spec: NetSpec, most: int) -> None:
     side = 128
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         DerainNet(spec)(torch.empty(1, 1, side, side), torch.empty(1, 2, side // 2, side // 2), torch.empty(1, NEIGHBOURS, side, side))
     assert counter.get_total_flops() / 2 / side**2 <= most
+
+
+def test_a_branch_is_a_convolution_beside_the_other() -> None:
+    torch.manual_seed(0)
+    block, x = Refine(8, "branched"), torch.randn(2, 8, 9, 9)
+    kernel, point = (block.get_parameter(f"conv.parametrizations.weight.{name}") for name in ("original", "0.weight"))
+    both = functional.conv2d(x.relu(), kernel, padding=1) + functional.conv2d(x.relu(), point)
+    assert torch.allclose(block(x), x + both, atol=1e-5) and point.abs().max() > 0.1
 
 
 @pytest.mark.parametrize(("dtype", "peak"), [(torch.uint8, 255), (torch.uint16, 1023)])

@@ -15,7 +15,7 @@ from derain_video.models.align import COARSE, FINE
 from derain_video.models.perception import ClipError, blank
 from derain_video.models.store import WEIGHTS, load, save, subnet
 from derain_video.models.subnet import DerainNet, Mirrored
-from derain_video.models.train import cli, data, growth, loop
+from derain_video.models.train import ablation, cli, data, growth, loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.clutter import barred, passed, strewn
 from derain_video.models.train.footage import Scene, cut
@@ -56,24 +56,51 @@ def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: 
 def test_an_ablation_is_equal_in_all_but_one_thing_and_repeats_nothing(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
 
-    def ablation(steps: int) -> tuple[int, dict[str, list[str]]]:
+    def ablate(steps: int) -> tuple[int, dict[str, list[str]]]:
         sizes = ["--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu", "--samples", "4", "--steps", str(steps)]
         code = main(["ablation", str(footage), "--val", str(footage), "--runs", str(runs), *sizes])
         lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-        return code, {line[0]: line[1:-1] for line in lines[1:]}  # all but the time
+        return code, {line[0]: line[1:-2] for line in lines[1:]}  # all but the times
 
-    code, first = ablation(2)
-    assert code == 0 and list(first) == ["dls, masked", "l1, masked", "l2, masked", "charbonnier, masked", "dls, plain", "dls, none"]
+    code, first = ablate(2)
+    assert code == 0 and list(first) == ["ships", "l1", "l2", "charbonnier", "attention plain", "attention none"]
     kept = runs / "ablation"
-    (kept / "fast_dls_masked_1.json").unlink()
-    (kept / "fast_l2_masked_1.json").write_text(json.dumps({"figures": {"clear": 1, "light": 2, "heavy": 3, "downpour": 7}}))
-    _, second = ablation(2)
-    assert second["l2, masked"][:4] == ["2.00", "3.00", "7.00", "4.00"]
+    (kept / "fast_ships_1.json").unlink()
+    (kept / "fast_l2_1.json").write_text(json.dumps({"figures": {"clear": 1, "light": 2, "heavy": 3, "downpour": 7}}))
+    _, second = ablate(2)
+    assert second["l2"][:4] == ["2.00", "3.00", "7.00", "4.00"]
     logs = {path.stem: [json.loads(line)["loss"] for line in path.read_text().splitlines()] for path in kept.glob("*.jsonl")}
-    once, repeated = logs["fast_dls_masked_1"]
-    assert once == repeated and len(logs["fast_l2_masked_1"]) == 1
-    assert len({log[0] for name, log in logs.items() if "masked" in name}) == 4
-    assert ablation(3)[0] == 2
+    once, repeated = logs["fast_ships_1"]
+    assert once == repeated and len(logs["fast_l2_1"]) == 1
+    assert len({log[0] for name, log in logs.items() if "attention" not in name}) == 4
+    assert ablate(3)[0] == 2
+
+
+def test_an_ablation_of_shapes_and_of_a_teacher(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ablation, "SHAPES", {name: ablation.SHAPES[name] for name in ("branched", "early drop")})
+    sizes = ["--vary", "shape", "teacher", "--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu", "--samples", "2", "--steps", "1"]
+    given = ["ablation", str(footage), "--val", str(footage), "--runs", str(tmp_path), *sizes]
+    assert main([*given, "--size", "quality"]) == 2
+    assert "--vary shape: shapes are of --size fast, not of quality" in capsys.readouterr().err
+    assert main(given) == 0
+    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    work = {line[0]: float(line[-3]) for line in lines[1:]}
+    assert list(work) == ["ships", "branched", "early drop", "taught"]
+    assert work["ships"] == work["branched"] == work["taught"] < work["early drop"] < 10
+    losses = {path.stem: json.loads(path.read_text())["loss"] for path in (tmp_path / "ablation").glob("*.jsonl")}
+    assert len(losses) == len(set(losses.values())) == len(work)
+
+
+def test_a_teacher_moves_the_truth_halfway_to_what_it_makes() -> None:
+    y, uv, near = torch.full((1, 32, 32), 90), torch.full((2, 16, 16), 128), torch.full((4, 32, 32), 90)
+    truths = [torch.full((1, 32, 32), value) for value in (60, 80)]
+    samples = [data.Sample(*(plane.byte() for plane in (y, uv, near, truth, 0 * y)), pattern=2) for truth in truths]
+    one, other = (sample.clean_y.float() for sample in ablation.taught(samples, WEIGHTS / "quality_generalist.safetensors"))
+    assert (other - one).unique().tolist() == [10]
+    made = 2 * one - 60
+    assert (made - 90).abs().max() < 10  # a flat dry scene is left nearly alone
 
 
 def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

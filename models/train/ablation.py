@@ -1,6 +1,7 @@
-"""What MGCA and DLS are worth: one small training several times over, equal in all but the loss or the attention.
+"""What a choice is worth: one small training several times over, equal in all but the loss, the attention, the shape or the teacher.
 
-All runs take as many steps, begin with the same weights and see the same crops in the same order, of samples rendered once and kept.
+All runs take as many steps and see the same crops in the same order, of samples rendered once and kept; those of one shape begin with the
+same weights.
 A run that is finished is not repeated; one that was stopped goes on.
 """
 
@@ -8,25 +9,45 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from ..losses import LOSSES
-from ..spec import ATTENTIONS, PATTERNS, RAINY
-from ..store import load, save
+from ..spec import ATTENTIONS, FAST, NEIGHBOURS, PATTERNS, QUALITY, RAINY
+from ..store import load, network, save
+from ..subnet import Derained, DerainNet
 from .data import Pool, Sample
 from .feed import Feed
 from .footage import Scene
 from .judge import Judge
 from .loop import Place, Recipe, Training, commit, spend
 
+VARIED = ("loss", "attention", "shape", "teacher")
+"""What variants may differ in."""
+
+SHAPES = {
+    "depthwise": replace(FAST, block="depthwise"),
+    "depthwise, wider": replace(FAST, widths=(48, 80, 128), block="depthwise"),
+    "branched": replace(FAST, block="branched"),
+    "narrow and deep": replace(FAST, widths=(24, 32, 48), depths=(1, 2, 2)),
+    "wide and shallow": replace(FAST, widths=(40, 48, 64), depths=(0, 0, 1)),
+    "early drop": replace(FAST, widths=(16, 56, 96)),
+}
+"""Of the fast size. An early drop works at a quarter and an eighth of the resolution, rather than at half."""
+
 ROUNDS = 9
-"""Steps that are timed of each variant, in turns, so that a busy machine slows all alike."""
+"""Steps and frames that are timed of each variant, in turns, so that a busy machine slows all alike."""
+
+TIMED = (352, 640)
+"""Height and width of these frames."""
 
 Row = dict[str, float]
 """Figures of the Judge, by pattern."""
@@ -45,15 +66,32 @@ class Kept(Feed[Sample]):
         return False
 
 
-def variants(ships: Recipe) -> list[Recipe]:
-    """What ships, then every other loss, then every other attention."""
-    losses = [replace(ships, loss=loss) for loss in LOSSES if loss != ships.loss]
-    attentions = [replace(ships, attention=attention) for attention in ATTENTIONS if attention != ships.attention]
-    return [replace(each, name=f"{each.size}_{each.loss}_{each.attention}") for each in (ships, *losses, *attentions)]
+def variants(ships: Recipe, varied: Sequence[str], teacher: Path) -> dict[str, Recipe]:
+    """What ships, then by name what differs from it in one thing of `varied`, some of VARIED. teacher: weights of the large size.
+
+    ValueError for shapes of another size than the fast one.
+    """
+    if "shape" in varied and ships.size != FAST.name:
+        raise ValueError(f"--vary shape: shapes are of --size {FAST.name}, not of {ships.size}; give other things to --vary")
+    kinds = {"loss": [(loss, replace(ships, loss=loss)) for loss in LOSSES if loss != ships.loss]}
+    kinds["attention"] = [(f"attention {how}", replace(ships, attention=how)) for how in ATTENTIONS if how != ships.attention]
+    kinds["shape"] = [(name, replace(ships, shape=shape)) for name, shape in SHAPES.items()]
+    kinds["teacher"] = [("taught", replace(ships, teacher=teacher))]
+    chosen = [("ships", ships), *(kind for name in VARIED if name in varied for kind in kinds[name])]
+    return {name: replace(kind, name=f"{ships.size}_{name.replace(',', '').replace(' ', '_')}") for name, kind in chosen}
 
 
-def run(ships: Recipe, place: Place, val: list[Scene], count: int, seeds: int = 1) -> str:
-    """Trains every variant of `ships` on `count` samples with each of `seeds` seeds, judges it on every scene of `val`; returns the table.
+@dataclass(frozen=True)
+class Cost:
+    """What a variant costs: thousands of multiplications with addition per pixel, milliseconds per megapixel, seconds per step."""
+
+    work: float
+    time: float
+    step: float
+
+
+def run(ships: Recipe, kinds: Mapping[str, Recipe], place: Place, val: list[Scene], count: int, seeds: int = 1) -> str:
+    """Trains `kinds`, variants of `ships`, on `count` samples with each of `seeds` seeds, judges them on every scene of `val`; returns the table.
 
     All is kept below the folder `ablation` of the place's runs. ValueError if an ablation of other settings is there.
     """
@@ -61,14 +99,13 @@ def run(ships: Recipe, place: Place, val: list[Scene], count: int, seeds: int = 
     place.runs.mkdir(parents=True, exist_ok=True)
     settings = f"{ships}, {[folder.resolve() for folder in place.folders]}, {place.storms}, {count}, {[scene.name for scene in val]}"
     samples = _samples(ships, place, count, settings)
-    kinds = variants(ships)
-    trials = [[replace(kind, seed=ships.seed + k) for k in range(seeds)] for kind in kinds]
+    trials = [[replace(kind, seed=ships.seed + k) for k in range(seeds)] for kind in kinds.values()]
     todo = [row[k] for k in range(seeds) for row in trials if not _result(row[k], place).exists()]
     if todo:
         judge = Judge(val, each=len(val))
         for trial in todo:
-            _train(trial, place, samples, judge)
-    return table(kinds, [[_row(trial, place) for trial in row] for row in trials], _paces(kinds, place, samples))
+            _train(trial, place, taught(samples, trial.teacher) if trial.teacher else samples, judge)
+    return table(list(kinds), [[_row(trial, place) for trial in row] for row in trials], _costs(list(kinds.values()), place, samples))
 
 
 def _samples(ships: Recipe, place: Place, count: int, settings: str) -> list[Sample]:
@@ -84,6 +121,19 @@ def _samples(ships: Recipe, place: Place, count: int, settings: str) -> list[Sam
         raise ValueError(f"{path.parent}: holds an ablation with other settings or footage; delete it, or give another folder by --runs")
     patterns = stacks.pop("pattern").tolist()
     return [Sample(**{name: stack[k] for name, stack in stacks.items()}, pattern=pattern) for k, pattern in enumerate(patterns)]
+
+
+def taught(samples: list[Sample], teacher: Path) -> list[Sample]:
+    """Distillation: samples whose truth is halfway to what the network of the large size in that file makes of them."""
+    net = network(teacher, QUALITY.name)
+    return [replace(one, clean_y=_halfway(one, net)) for one in tqdm(samples, unit="sample", desc="teaching", mininterval=5)]
+
+
+def _halfway(sample: Sample, net: DerainNet) -> Tensor:
+    y, uv, near, truth = (plane[None].float() / 255 for plane in (sample.y, sample.uv, sample.near, sample.clean_y))
+    with torch.inference_mode():
+        found: Derained = net(y, uv, near - y)
+    return (((y + found.y).clamp(0, 1) + truth)[0] / 2 * 255).round().byte()
 
 
 def _pool(trial: Recipe, place: Place, samples: list[Sample]) -> Pool:
@@ -118,30 +168,45 @@ def _train(trial: Recipe, place: Place, samples: list[Sample], judge: Judge) -> 
     checkpoint.unlink(missing_ok=True)
 
 
-def _paces(kinds: list[Recipe], place: Place, samples: list[Sample]) -> list[float]:
-    """Seconds of a step of each kind, the median of ROUNDS."""
+def _costs(kinds: list[Recipe], place: Place, samples: list[Sample]) -> list[Cost]:
+    """Of each kind; times are the medians of ROUNDS, the frame's in torch on the place's device, in float32."""
     planes = _pool(kinds[0], place, samples).batch(kinds[0].batch, kinds[0].side)
+    rows, columns = TIMED
+    sizes = (1, rows, columns), (2, rows // 2, columns // 2), (NEIGHBOURS, rows, columns)
+    frame = [torch.rand(1, *size, device=place.device) for size in sizes]
     trainings = [Training(kind, place.device, place.compiled) for kind in kinds]
-    for training in trainings:
-        training.learn(planes)
-    rounds = [[_seconds(training, planes) for training in trainings] for _ in range(ROUNDS)]
-    return [median(times) for times in zip(*rounds, strict=True)]
+    acts = [(partial(_seen, one.mean, frame), partial(one.learn, planes)) for one in trainings]
+    rounds = [[[_seconds(act) for act in pair] for pair in acts] for _ in range(ROUNDS + 1)][1:]  # the first of each is slow
+    found = []
+    for (seen, _), times in zip(acts, zip(*rounds, strict=True), strict=True):
+        forward, step = (median(column) for column in zip(*times, strict=True))
+        with torch.no_grad(), FlopCounterMode(display=False) as counted:
+            seen()
+        found.append(Cost(counted.get_total_flops() / 2e3 / (rows * columns), forward * 1e9 / (rows * columns), step))
+    return found
 
 
-def _seconds(training: Training, planes: tuple[Tensor, ...]) -> float:
+@torch.no_grad()
+def _seen(net: DerainNet, frame: list[Tensor]) -> float:
+    """Derains a frame, and waits for it."""
+    return float(net(*frame).y.mean())
+
+
+def _seconds(act: Callable[[], object]) -> float:
     started = time.monotonic()
-    training.learn(planes)
+    act()
     return time.monotonic() - started
 
 
-def table(kinds: list[Recipe], found: list[list[Row]], paces: list[float]) -> str:
-    """Means over the seeds for each kind, of which the first is what ships, and how far they are from it: the mean, the least and the most."""
-    lines = ["| loss, attention | " + " | ".join(RAINY) + " | mean | against what ships | clear | s/step |", "|---" * (len(RAINY) + 5) + "|"]
+def table(names: list[str], found: list[list[Row]], costs: list[Cost]) -> str:
+    """Means over the seeds for each variant, of which the first is what ships, and how far they are from it: the mean, the least and the most."""
+    heads = ("variant", *RAINY, "mean", "against what ships", "clear", "kMAC/pixel", "ms/Mpixel", "s/step")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     ships = [_gain(row) for row in found[0]]
-    for kind, rows, pace in zip(kinds, found, paces, strict=True):
+    for k, (name, rows, cost) in enumerate(zip(names, found, costs, strict=True)):
         gains, means = [_gain(row) for row in rows], {pattern: fmean(row[pattern] for row in rows) for pattern in PATTERNS}
-        cells = [*(f"{means[pattern]:.2f}" for pattern in RAINY), f"{fmean(gains):.2f}", _against(gains, ships) if kind is not kinds[0] else ""]
-        lines.append(" | ".join([f"| {kind.loss}, {kind.attention}", *cells, f"{means['clear']:.2f}", f"{pace:.3f} |"]))
+        cells = [*(f"{means[pattern]:.2f}" for pattern in RAINY), f"{fmean(gains):.2f}", _against(gains, ships) if k else "", f"{means['clear']:.2f}"]
+        lines.append(f"| {' | '.join([name, *cells, f'{cost.work:.2f}', f'{cost.time:.0f}', f'{cost.step:.3f}'])} |")
     if len(ships) > 1:
         lines.append(f"\nMeans of what ships, by seed: {', '.join(f'{gain:.2f}' for gain in ships)}.")
     return "\n".join(lines)

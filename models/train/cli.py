@@ -45,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--loss", choices=LOSSES, default="dls", help="of the sub-networks' pictures, for ablations (default: %(default)s)")
     top.add_argument("--attention", choices=ATTENTIONS, default="masked", help="of the sub-networks, for ablations (default: %(default)s)")
     top.add_argument("--samples", type=number(int, 1), default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
+    vary = "of ablation: what its runs differ in (default: loss and attention)"
+    top.add_argument("--vary", choices=ablation.VARIED, nargs="+", default=["loss", "attention"], help=vary)
     top.add_argument("--seeds", type=number(int, 1), default=1, help="of ablation: times that each variant is trained (default: %(default)s)")
     batch = "crops in a step, of each process of torchrun; twice as many for the CLIP (default: %(default)s)"
     top.add_argument("--batch", type=number(int, 1), default=16, help=batch)
@@ -82,7 +84,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.what in ("clip", "all"):
         clip.train(place, val, options.minutes, options.start, 2 * options.batch, options.seed)
     if options.what == "ablation":
-        print(ablation.run(_generalist(options, options.size), place, val, options.samples, options.seeds))
+        ships, teacher = _generalist(options, options.size), options.weights / f"{QUALITY.name}_{GENERALIST}.safetensors"
+        print(ablation.run(ships, ablation.variants(ships, options.vary, teacher), place, val, options.samples, options.seeds))
     for recipe in recipes:
         run(recipe, place, Judge(val, making=recipe.making) if val else None)
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ..align import Seen, darker, sight
 from ..losses import mask_loss, picture_loss
-from ..spec import FAST, GENERALIST, PAST, RAINY, SPECS, STILL
+from ..spec import FAST, GENERALIST, PAST, RAINY, SPECS, STILL, NetSpec
 from ..store import halved, load, save, stamp
 from ..subnet import DerainNet
 from . import ranks
@@ -47,7 +47,8 @@ class Recipe:
     name: of the weights file, SIZE_PATTERN; minutes: of training, data included; steps: if given, the budget in the place of minutes.
     start: weights to begin from. thumbs: weights of the fast size that derain the thumbnails of a large network's
     samples; those of a fast one are derained by the weights that it begins from.
-    loss: one of LOSSES; attention: one of ATTENTIONS.
+    loss: one of LOSSES; attention: one of ATTENTIONS. For ablations, shape: of the network, in the place of its size's; teacher: weights
+    of the large size, to be learnt from beside the truth.
     """
 
     name: str
@@ -65,6 +66,8 @@ class Recipe:
     loss: str = "dls"
     attention: str = "masked"
     steps: int = 0
+    shape: NetSpec | None = None
+    teacher: Path | None = None
 
     @property
     def pattern(self) -> str:
@@ -108,7 +111,7 @@ class Training:
         self.recipe, self.device = recipe, torch.device(device)
         torch.backends.cudnn.benchmark = True  # all batches are of one shape
         torch.manual_seed(recipe.seed)
-        spec = replace(SPECS[recipe.size], attention=recipe.attention)
+        spec = replace(recipe.shape or SPECS[recipe.size], attention=recipe.attention)
         self.net = DerainNet(spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start:
             self.net.load_state_dict(load(recipe.start)[0])
