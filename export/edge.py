@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..models.prompts import PROMPTS
-from ..models.spec import NETWORKS, PATTERNS
+from ..models.spec import GENERALIST, NETWORKS, PATTERNS, SPECS, STILL
 from . import to_onnx
 from .graph import PERCEPTION, PRECISIONS, Graph
 from .parity import Parity
@@ -23,21 +23,26 @@ def export(folder: Path, model: str, weights: Path, frames: Sequence[Probe]) -> 
     """Fills `folder`; yields each graph and how close it came to torch. frames: footage for int8's ranges, 8-bit."""
     perceiver = module(Graph(PERCEPTION), weights)
     yield from to_onnx.export(perceiver, [Graph(PERCEPTION, precision=precision) for precision in PRECISIONS], folder, lambda _: frames)
-    for pattern in NETWORKS:
+    for pattern in patterns(model):
         graphs = [*(Graph(model, pattern, "u8", precision) for precision in PRECISIONS), Graph(model, pattern, "i32", "fp16")]
         net = module(graphs[0], weights)
         yield from to_onnx.export(net, graphs, folder, lambda graph: frames if graph.dtype == "u8" else ())
     embeddings = perceiver.text.tolist()  # type: ignore[operator]
-    patterns = {name: {"prompts": PROMPTS[name], "embedding": row} for name, row in zip(PATTERNS, embeddings, strict=True)}
-    (folder / "patterns.json").write_text(json.dumps(patterns, indent=1) + "\n", encoding="utf-8")
+    known = {name: {"prompts": PROMPTS[name], "embedding": row} for name, row in zip(PATTERNS, embeddings, strict=True)}
+    (folder / "patterns.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     shutil.copy(RUNNER, folder / "run.py")
     (folder / "README.md").write_text(readme(model), encoding="utf-8")
 
 
+def patterns(model: str) -> tuple[str, ...]:
+    """What the folder's sub-networks are for: one for all neighbours and one for none, where the size has no more."""
+    return (GENERALIST, STILL) if SPECS[model].alone else NETWORKS
+
+
 def readme(model: str) -> str:
-    lines = [trtexec(Graph(model, pattern, "i32", "fp16"), Profile(*BUCKETS[3])) for pattern in NETWORKS]
+    lines = [trtexec(Graph(model, pattern, "i32", "fp16"), Profile(*BUCKETS[3])) for pattern in patterns(model)]
     lines.append(trtexec(Graph(PERCEPTION, precision="fp16"), Profile(*BUCKETS[3])))
-    return README.format(model=model, commands="\n".join(lines))
+    return README.format(networks=(ALONE if SPECS[model].alone else SEVERAL).format(model=model), model=model, commands="\n".join(lines))
 
 
 def trtexec(graph: Graph, shapes: Profile) -> str:
@@ -52,6 +57,17 @@ def trtexec(graph: Graph, shapes: Profile) -> str:
     )
 
 
+SEVERAL = """\
+| `{model}_past_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out |
+| `{model}_still_u8*.onnx` | the same for frames without others as their state, at thirty times the work: the first frame, and all with `--moving` |
+| `{model}_PATTERN_u8*.onnx` | the same for frames with aligned neighbours before and after them, a graph for each pattern; not used by `run.py` |
+"""
+ALONE = """\
+| `{model}_generalist_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out |
+| `{model}_still_u8*.onnx` | the same for frames without others as their state, at twice the work: the first frame, and all with `--moving` |
+"""
+"""Rows on the sub-networks."""
+
 README = """\
 # Rain removal on an edge device
 
@@ -64,10 +80,7 @@ README = """\
 | file | what |
 | --- | --- |
 | `perception*.onnx` | views (N, 3, 224, 224) uint8 RGB in, scores (4,) of clear, light, heavy, downpour out |
-| `{model}_past_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out |
-| `{model}_still_u8*.onnx` | the same for frames without others as their state, at thirty times the work: the first frame, and all with `--moving` |
-| `{model}_PATTERN_u8*.onnx` | the same for frames with aligned neighbours before and after them, a graph for each pattern; not used by `run.py` |
-| `{model}_PATTERN_i32_fp16.onnx` | the same with int32 planes, 8-bit or 16-bit values: for TensorRT, which has no uint16 tensors |
+{networks}| `{model}_*_i32_fp16.onnx` | the same with int32 planes, 8-bit or 16-bit values: for TensorRT, which has no uint16 tensors |
 | `patterns.json` | prompts and text embedding of each pattern |
 | `manifest.json` | SHA-256 of each graph, commit, and its distance from torch |
 

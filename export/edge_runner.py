@@ -20,8 +20,9 @@ HERE, SIDE, MANY, EVERY = Path(__file__).parent, 224, 540, 30  # the pattern is 
 
 
 @cache
-def session(name: str, precision: str) -> onnxruntime.InferenceSession:
-    path = next(HERE.glob(f"{name}{'' if precision == 'fp32' else '_' + precision}.onnx"))
+def session(names: tuple[str, ...], precision: str) -> onnxruntime.InferenceSession:
+    """Of the first of `names` that has a graph here."""
+    path = next(path for name in names for path in HERE.glob(f"{name}{'' if precision == 'fp32' else '_' + precision}.onnx"))
     usable = [name for name in onnxruntime.get_available_providers() if name.startswith(("CUDA", "CPU"))]
     return onnxruntime.InferenceSession(str(path), providers=usable)
 
@@ -37,7 +38,7 @@ def pattern(frame: av.VideoFrame, precision: str) -> str:
         crop = np.pad(crop, ((0, SIDE - crop.shape[0]), (0, SIDE - crop.shape[1]), (0, 0)), mode="edge")
         whole: Planes = np.asarray(frame.to_ndarray(format="rgb24", width=SIDE, height=SIDE), np.uint8)
         views = np.ascontiguousarray(np.stack([crop, whole]).transpose(0, 3, 1, 2))
-        found.append(session("perception", precision).run(None, {"views": views})[0])
+        found.append(session(("perception",), precision).run(None, {"views": views})[0])
         height, width = height // 2, width // 2
     scores = min(found, key=lambda each: float(each[0]))
     return "clear" if scores[0] > 0.55 else PATTERNS[1 + int(scores[1:].argmax())]
@@ -54,7 +55,7 @@ def derain(packed: Planes, before: "deque[Planes]", precision: str) -> Planes:
     y, uv = packed[None, :height], packed[height:].reshape(2, height // 2, width // 2)
     state = np.sort(np.stack([*before, *[y[0]] * 4][:4]), axis=0)
     feed = {"y": padded(y, 8), "uv": padded(uv, 4), "near": padded(state, 8), "peak": np.array([255], np.float32)}
-    y, uv, _ = session(f"*_{'past' if before else 'still'}_u8", precision).run(None, feed)
+    y, uv, _ = session(("*_past_u8", "*_generalist_u8") if before else ("*_still_u8",), precision).run(None, feed)
     return np.concatenate([y[0, 0, :height, :width], uv[0, :, : height // 2, : width // 2].reshape(-1, width)])
 
 

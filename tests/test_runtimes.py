@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from torch import nn
 
 from derain_video.export import cli, edge, manifest, parity, runtime, to_onnx
 from derain_video.export.errors import GraphError, ParityError, RuntimeMissing
-from derain_video.export.graph import PERCEPTION, Graph, subnets
+from derain_video.export.graph import PERCEPTION, Graph, subnet, subnets
 from derain_video.export.half import packed, types
 from derain_video.export.probe import Probe, drawn, footage
 from derain_video.export.runtime import Runtime
@@ -311,12 +312,27 @@ def test_the_edge_folder_runs_alone(weights: Path, clip: Path, tmp_path: Path) -
     readme = (folder / "README.md").read_text()
     assert readme.count("trtexec --onnx=") == 1 + len(NETWORKS) and all((folder / name).is_file() for name in manifest.read(folder))
     for options in ([], ["--precision", "int8", "--moving"]):
-        clean = tmp_path / "clean.mp4"
-        code = "import sys, runpy; sys.modules['derain_video'] = None; runpy.run_path('run.py', run_name='__main__')"
-        done = subprocess.run([sys.executable, "-c", code, str(clip), str(clean), *options], cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        with av.open(str(clean)) as box:
-            assert sum(1 for _ in box.decode(video=0)) == 8
+        run_edge(folder, clip, *options)
+
+
+def run_edge(folder: Path, clip: Path, *options: str) -> None:
+    """As a device that has nothing but the folder."""
+    clean = folder.parent / "clean.mp4"
+    code = "import sys, runpy; sys.modules['derain_video'] = None; runpy.run_path('run.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code, str(clip), str(clean), *options], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(clean)) as box:
+        assert sum(1 for _ in box.decode(video=0)) == 8
+
+
+def test_the_edge_runner_takes_the_network_of_a_size_that_has_one(clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "edge"
+    folder.mkdir()
+    for graph in (Graph(PERCEPTION), *(subnet("quality", name, "u8") for name in edge.patterns("quality"))):
+        shutil.copy(manifest.GRAPHS / graph.file, folder)
+    shutil.copy(edge.RUNNER, folder / "run.py")
+    run_edge(folder, clip)
+    assert edge.readme("quality").count("trtexec --onnx=") == 3
 
 
 def test_the_edge_runner_takes_for_dry_what_the_program_does() -> None:
