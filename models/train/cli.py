@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.what in ("clip", "all"):
         clip.train(place, val, options.minutes, options.start, 2 * options.batch, options.seed)
     if options.what == "ablation":
-        ships, teacher = _generalist(options, options.size), options.weights / f"{QUALITY.name}_{GENERALIST}.safetensors"
+        ships, teacher = _recipe(options, options.size, GENERALIST), options.weights / f"{QUALITY.name}_{GENERALIST}.safetensors"
         print(ablation.run(ships, ablation.variants(ships, options.vary, teacher), place, val, options.samples, options.seeds))
     for recipe in recipes:
         run(recipe, place, Judge(val, making=recipe.making) if val else None)
@@ -122,8 +122,6 @@ def _shelves(options: argparse.Namespace) -> paired.Shelves:
 
 def _recipes(options: argparse.Namespace, shelves: paired.Shelves | None) -> list[Recipe]:
     recipes = [_recipe(options, size, name) for size, name in _stages(options, RAINY if shelves else NETWORKS)]
-    settings = {name: getattr(options, name) for name in ("loss", "attention", "steps", "batch")}
-    recipes = [replace(recipe, **settings, thumbs=options.weights / f"{FAST.name}_{GENERALIST}.safetensors") for recipe in recipes]
     return [replace(recipe, shares=paired.shares(shelves, recipe.pattern, recipe.shares)) for recipe in recipes] if shelves else recipes
 
 
@@ -140,12 +138,10 @@ def _stages(options: argparse.Namespace, each: Sequence[str]) -> list[tuple[str,
 
 def _recipe(options: argparse.Namespace, size: str, name: str) -> Recipe:
     if name == GENERALIST:
-        return _generalist(options, size)
-    recipe = specialist(name, options.minutes / 3, size, options.weights, options.seed)
-    return replace(recipe, start=options.start or recipe.start)
-
-
-def _generalist(options: argparse.Namespace, size: str) -> Recipe:
-    start = options.start
-    first = Recipe(f"{size}_generalist", options.minutes, size, start=start, seed=options.seed, steps=options.steps)
-    return replace(first, rate=first.rate / 3) if start else first
+        recipe = Recipe(f"{size}_generalist", options.minutes, size, start=options.start, seed=options.seed)
+        recipe = replace(recipe, rate=recipe.rate / 3) if options.start else recipe
+    else:
+        recipe = specialist(name, options.minutes / 3, size, options.weights, options.seed)
+        recipe = replace(recipe, start=options.start or recipe.start)
+    settings = {each: getattr(options, each) for each in ("loss", "attention", "steps", "batch")}
+    return replace(recipe, **settings, thumbs=None if size == FAST.name else options.weights / f"{FAST.name}_{GENERALIST}.safetensors")
