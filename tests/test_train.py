@@ -84,6 +84,8 @@ def test_an_ablation_of_shapes_and_of_a_teacher(
     given = ["ablation", str(footage), "--val", str(footage), "--runs", str(tmp_path), *sizes]
     assert main([*given, "--size", "quality"]) == 2
     assert "--vary shape: shapes are of --size fast, not of quality" in capsys.readouterr().err
+    assert main([*given, "--weights", str(tmp_path)]) == 2
+    assert "quality_generalist.safetensors: no weights there" in capsys.readouterr().err
     assert main(given) == 0
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     work = {line[0]: float(line[-3]) for line in lines[1:]}

@@ -102,9 +102,10 @@ def run(ships: Recipe, kinds: Mapping[str, Recipe], place: Place, val: list[Scen
     trials = [[replace(kind, seed=ships.seed + k) for k in range(seeds)] for kind in kinds.values()]
     todo = [row[k] for k in range(seeds) for row in trials if not _result(row[k], place).exists()]
     if todo:
+        lessons = {teacher: taught(samples, teacher) if teacher else samples for teacher in {trial.teacher for trial in todo}}
         judge = Judge(val, each=len(val))
         for trial in todo:
-            _train(trial, place, taught(samples, trial.teacher) if trial.teacher else samples, judge)
+            _train(trial, place, lessons[trial.teacher], judge)
     return table(list(kinds), [[_row(trial, place) for trial in row] for row in trials], _costs(list(kinds.values()), place, samples))
 
 
