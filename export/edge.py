@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..models.prompts import PROMPTS
-from ..models.spec import GENERALIST, NETWORKS, PATTERNS, SPECS, STILL
+from ..models.spec import NETWORKS, PATTERNS, SPECS
 from . import to_onnx
-from .graph import PERCEPTION, PRECISIONS, Graph
+from .graph import PERCEPTION, PRECISIONS, Graph, subnet
 from .parity import Parity
 from .probe import Probe
 from .profile import BUCKETS, Profile
@@ -35,14 +35,15 @@ def export(folder: Path, model: str, weights: Path, frames: Sequence[Probe]) -> 
 
 
 def patterns(model: str) -> tuple[str, ...]:
-    """What the folder's sub-networks are for: one for all neighbours and one for none, where the size has no more."""
-    return (GENERALIST, STILL) if SPECS[model].alone else NETWORKS
+    """What the folder's sub-networks are for, each once."""
+    return tuple(dict.fromkeys(subnet(model, name, "u8").pattern for name in NETWORKS))
 
 
 def readme(model: str) -> str:
     lines = [trtexec(Graph(model, pattern, "i32", "fp16"), Profile(*BUCKETS[3])) for pattern in patterns(model)]
     lines.append(trtexec(Graph(PERCEPTION, precision="fp16"), Profile(*BUCKETS[3])))
-    return README.format(networks=(ALONE if SPECS[model].alone else SEVERAL).format(model=model), model=model, commands="\n".join(lines))
+    state, work, others = ("generalist", "twice", "") if SPECS[model].alone else ("past", "thirty times", OTHERS.format(model=model))
+    return README.format(model=model, state=state, work=work, others=others, commands="\n".join(lines))
 
 
 def trtexec(graph: Graph, shapes: Profile) -> str:
@@ -57,16 +58,9 @@ def trtexec(graph: Graph, shapes: Profile) -> str:
     )
 
 
-SEVERAL = """\
-| `{model}_past_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out |
-| `{model}_still_u8*.onnx` | the same for frames without others as their state, at thirty times the work: the first frame, and all with `--moving` |
+OTHERS = """\
 | `{model}_PATTERN_u8*.onnx` | the same for frames with aligned neighbours before and after them, a graph for each pattern; not used by `run.py` |
 """
-ALONE = """\
-| `{model}_generalist_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out |
-| `{model}_still_u8*.onnx` | the same for frames without others as their state, at twice the work: the first frame, and all with `--moving` |
-"""
-"""Rows on the sub-networks."""
 
 README = """\
 # Rain removal on an edge device
@@ -80,7 +74,9 @@ README = """\
 | file | what |
 | --- | --- |
 | `perception*.onnx` | views (N, 3, 224, 224) uint8 RGB in, scores (4,) of clear, light, heavy, downpour out |
-{networks}| `{model}_*_i32_fp16.onnx` | the same with int32 planes, 8-bit or 16-bit values: for TensorRT, which has no uint16 tensors |
+| `{model}_{state}_u8*.onnx` | y, uv, near (uint8 planes, multiples of 8) and peak (255) in; clean_y, clean_uv, mask out |
+| `{model}_still_u8*.onnx` | the same for frames without others as their state, at {work} the work: the first frame, and all with `--moving` |
+{others}| `{model}_*_i32_fp16.onnx` | the same with int32 planes, 8-bit or 16-bit values: for TensorRT, which has no uint16 tensors |
 | `patterns.json` | prompts and text embedding of each pattern |
 | `manifest.json` | SHA-256 of each graph, commit, and its distance from torch |
 

@@ -131,9 +131,9 @@ def taught(samples: list[Sample], teacher: Path) -> list[Sample]:
 
 
 def _halfway(sample: Sample, net: DerainNet) -> Tensor:
-    y, uv, near, truth = (plane[None].float() / 255 for plane in (sample.y, sample.uv, sample.near, sample.clean_y))
+    y, uv, near, truth = sample.seen()
     with torch.inference_mode():
-        found: Derained = net(y, uv, near - y)
+        found: Derained = net(y, uv, near)
     return (((y + found.y).clamp(0, 1) + truth)[0] / 2 * 255).round().byte()
 
 

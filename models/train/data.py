@@ -61,6 +61,11 @@ class Sample:
     mask: Tensor
     pattern: int
 
+    def seen(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """y, uv, near - y and clean y, (1, C, H, W) float32 on `device`, 0..1 for black to peak: what a network takes, and its truth."""
+        y, uv, near, clean = (plane[None].to(device).float() / 255 for plane in (self.y, self.uv, self.near, self.clean_y))
+        return y, uv, near - y, clean
+
 
 @dataclass(frozen=True)
 class Clip:

@@ -33,9 +33,9 @@ class Judge:
         net.eval()
         device = next(net.parameters()).device
         for one in self.samples:
-            y, uv, near, clean = (plane[None].to(device).float() / 255 for plane in (one.y, one.uv, one.near, one.clean_y))
+            y, uv, near, clean = one.seen(device)
             with torch.no_grad(), autocast(device):
-                out = (y + net(y, uv, near - y).y.float()).clamp(0, 1)
+                out = (y + net(y, uv, near).y.float()).clamp(0, 1)
             dry = PATTERNS[one.pattern] == "clear"
             rows[PATTERNS[one.pattern]].append(psnr(out, y) if dry else psnr(out, clean) - psnr(y, clean))
         return {pattern: round(sum(row) / len(row), 2) for pattern, row in rows.items()}
