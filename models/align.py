@@ -164,8 +164,18 @@ class Seen:
         return _sorted(planes)
 
 
+Source = tuple[Seen, Flow | None]
+"""A frame, and where the pixels of another one's thumbnail lie in its own; None: where they are."""
+
+
 def near(window: Sequence[Seen], centre: int, before: int = AROUND, after: int = AROUND) -> Plane:
-    """Aligned state of `window[centre]`: (4, H, W) in its dtype, sorted at each pixel from dark to bright.
+    """Aligned state of `window[centre]`: (4, H, W) in its dtype, sorted at each pixel from dark to bright. Arguments as of `sources`."""
+    planes = [seen.luma if flow is None else _carried(seen.luma, flow, seen.scale) for seen, flow in sources(window, centre, before, after)]
+    return _sorted(planes)
+
+
+def sources(window: Sequence[Seen], centre: int, before: int = AROUND, after: int = AROUND) -> list[Source]:
+    """NEIGHBOURS or AROUND frames that make the state of `window[centre]`, each with the flow from there to it.
 
     window: consecutive frames of one shot with the same size. before, after: how many of those on either side may be used; what lies beyond
     shows how their thumbnails look without rain. If there are AROUND // 2 on each side, so many are used, and the darkest and the brightest are
@@ -175,18 +185,18 @@ def near(window: Sequence[Seen], centre: int, before: int = AROUND, after: int =
     count = min(before, centre), min(after, len(window) - 1 - centre)
     reach = AROUND // 2 if min(count) >= AROUND // 2 else NEIGHBOURS // 2 if min(count) else NEIGHBOURS
     ahead = after > 0
-    planes = _chain(window, centre, -1, min(reach, count[0]), ahead) + _chain(window, centre, 1, min(reach, count[1]), ahead)
-    return _sorted(planes + [window[centre].luma] * (NEIGHBOURS - len(planes)))
+    found = _chain(window, centre, -1, min(reach, count[0]), ahead) + _chain(window, centre, 1, min(reach, count[1]), ahead)
+    return found + [(window[centre], None)] * (NEIGHBOURS - len(found))
 
 
-def _chain(window: Sequence[Seen], centre: int, step: int, count: int, ahead: bool) -> list[Plane]:
-    """Luma of `count` frames, each one `step` further from the centre, carried over to it. ahead: thumbnails see what comes after them."""
-    planes, flow = [], None
+def _chain(window: Sequence[Seen], centre: int, step: int, count: int, ahead: bool) -> list[Source]:
+    """`count` frames, each one `step` further from the centre. ahead: thumbnails see what comes after them."""
+    found: list[Source] = []
+    flow = None
     for place in range(centre + step, centre + step * (count + 1), step):
-        other = window[place]
         flow = _compose(flow, _dry(window, place - step, ahead).flow_to(_dry(window, place, ahead), later=step > 0))
-        planes.append(other.luma if flow is None else _carried(other.luma, flow, other.scale))
-    return planes
+        found.append((window[place], flow))
+    return found
 
 
 def _dry(window: Sequence[Seen], place: int, ahead: bool) -> Look:

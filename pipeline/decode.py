@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,6 +26,8 @@ from .report import Report
 
 if TYPE_CHECKING:
     from av.sidedata.sidedata import SideData
+
+    from .resident import Resident
 
 ANY_CLOCK = ("mpegts", "mpeg", "hls", "rtsp", "flv", "rtp", "asf")
 """Formats whose clock starts anywhere: their files are moved to start at 0."""
@@ -64,6 +66,9 @@ NAMED = ("png", "apng")
 LONGEST = 1e9
 """Most seconds of a span, 30 years."""
 
+Keep = Callable[[av.VideoFrame], "Resident | None"]
+"""Keeps a picture on the GPU, if it is there."""
+
 log = logging.getLogger("derain_video")
 
 
@@ -81,7 +86,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Video:
-    """What an encoder must know of the frames before the first one. tags: range, matrix, primaries and transfer, in FFmpeg's numbers."""
+    """What an encoder must know of the frames before the first one. tags: range, matrix, primaries and transfer, in FFmpeg's numbers.
+    resident: frames are on the GPU."""
 
     width: int
     height: int
@@ -96,16 +102,19 @@ class Video:
     metadata: dict[str, str] = field(default_factory=dict)
     disposition: int = 0
     hdr: Hdr = Hdr()
+    resident: bool = False
 
 
 class Source:
     """An open file. While `read` goes on, `copied` fills with the packets of the other streams that lie in the span.
 
-    zero: the second of the file that becomes 0. Frames are moved already, packets are not.
+    zero: the second of the file that becomes 0. Frames are moved already, packets are not. keep: what keeps frames on the GPU, if anything.
     """
 
-    def __init__(self, container: av.container.InputContainer, path: Path, span: Span, report: Report, limit: int) -> None:
-        self.container, self.path, self.span, self.report = container, path, span, report
+    def __init__(
+        self, container: av.container.InputContainer, path: Path, span: Span, report: Report, limit: int, keep: Keep | None = None
+    ) -> None:
+        self.container, self.path, self.span, self.report, self._keep = container, path, span, report, keep
         self.stream = _main_stream(container, path)
         check_size(self.stream.width, self.stream.height, limit, path)
         self.copied: deque[Packet] = deque()
@@ -240,7 +249,7 @@ class Source:
             picture.width, picture.height, self._layout(picture), self._times.time_base, self.rate, max(0, left), context.name,
             (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
             stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(self._side_data(picture)) or turn(picture),
-            dict(stream.metadata), int(stream.disposition), hdr_of(dict(self._side_data(picture))),
+            dict(stream.metadata), int(stream.disposition), hdr_of(dict(self._side_data(picture))), self._resident(picture) is not None,
         )  # fmt: skip
 
     def _side_data(self, picture: av.VideoFrame) -> Iterable[tuple[str, bytes]]:
@@ -248,9 +257,13 @@ class Source:
         return () if self.stream.codec_context.name in NAMED else side_data(picture)
 
     def _layout(self, picture: av.VideoFrame) -> Layout:
-        if any(component.is_alpha for component in picture.format.components):
+        pixels = (picture.sw_format if self._keep else None) or picture.format
+        if any(component.is_alpha for component in pixels.components):
             self.report.note(f"{self.path}: not kept: transparency")
-        return nearest(picture.format)
+        return nearest(pixels)
+
+    def _resident(self, picture: av.VideoFrame) -> Resident | None:
+        return self._keep(picture) if self._keep else None
 
     def _frame(self, picture: av.VideoFrame) -> Frame:
         """A frame of the size and layout of the first one."""
@@ -263,10 +276,11 @@ class Source:
         if picture.interlaced_frame:
             self.report.note(f"{self.path}: interlaced frames are derained as they are and stored as progressive")
         pts, duration = cast(int, picture.pts) - round(self.zero / video.time_base), picture.duration or 0
+        resident = self._resident(picture) if (picture.width, picture.height) == (video.width, video.height) else None
         picture = convert(picture, video.layout, video.width, video.height)
         if picture.planes[0].line_size < 0:
             raise OpenError(f"{self.path}: its pictures are stored from the bottom up, which is not read; bring it to another codec first")
-        return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=picture)
+        return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=picture, resident=resident)
 
     def _conclude(self) -> None:
         declared = Fraction((self.container.start_time or 0) + (self.container.duration or 0), 1_000_000)
@@ -319,17 +333,19 @@ def convert(picture: av.VideoFrame, layout: Layout, width: int, height: int) -> 
 
 
 @contextmanager
-def open_source(path: Path, span: Span, report: Report, limit: int = LIMIT, hardware: bool = False) -> Iterator[Source]:
+def open_source(
+    path: Path, span: Span, report: Report, limit: int = LIMIT, hardware: bool = False, keep: Keep | None = None
+) -> Iterator[Source]:
     """Opens a video file. OpenError if it is not there, not a video, without a picture, or larger than `limit` pixels.
 
-    hardware: decode it on the GPU where that works.
+    hardware: decode it on the GPU where that works. keep: keeps what is decoded there.
     """
     try:
-        container = open_video(path, hardware, options={"max_pixels": str(limit)} if limit else {}, metadata_errors="replace")
+        container = open_video(path, hardware, keep is not None, options={"max_pixels": str(limit)} if limit else {}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise OpenError(f"{path}: {_why(path, error)}") from error
     with container:
-        yield Source(container, path, span, report, limit)
+        yield Source(container, path, span, report, limit, keep)
 
 
 def _why(path: Path, error: Exception) -> str:

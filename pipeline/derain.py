@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..export.runtime.base import Runtime
-from ..models.align import Derain, Seen, Sight, near, sight
+from ..models.align import Derain, Flow, Seen, Sight, near, sight, sources
 from ..models.planes import crop, gray, pad
 from ..models.spec import AROUND, FAST, NEIGHBOURS, PAST, STILL
 from . import tiles
@@ -19,6 +20,9 @@ from .chroma import luma, merge, split
 from .frame import Frame, Plane
 from .reduced import Clean, Planes, enlarged, fold, reduced, reduced_chroma
 from .report import Report
+
+if TYPE_CHECKING:
+    from .resident import Resident
 
 BEFORE, AFTER = AROUND // 2, AROUND // 2
 """Frames that state is drawn from in files. Live: 4 before and none after, so that nothing waits."""
@@ -111,6 +115,7 @@ class Ready:
     """A frame with what its network takes: padded y, uv and near; None for `clear`. number: of the frame.
 
     planes: its y and uv; small: the same at the size at which it is derained, unpadded. network: its sub-network, one of NETWORKS.
+    sources: in place of all planes where the frame is on the GPU, what its state is made of there; scale: frame pixels of flow's.
     """
 
     frame: Frame
@@ -119,6 +124,8 @@ class Ready:
     small: Planes | None = None
     padded: tuple[Plane, Plane, Plane] | None = None
     network: str = ""
+    sources: tuple[tuple[Resident, Flow | None], ...] = ()
+    scale: int = 1
 
 
 def derain(
@@ -174,7 +181,7 @@ def restore(aligned: Iterator[Ready], runtime: Runtime, report: Report, keep: bo
         frame = ready.frame
         report.pattern = frame.pattern
         report.patterns[frame.pattern] += 1
-        if ready.padded:
+        if ready.padded or ready.sources:
             with report.clock("derain", ready.number):
                 frame = restored(ready, runtime)
         yield frame.replace(before=ready.frame) if keep else frame
@@ -187,10 +194,15 @@ def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
 
 def aligned(window: list[Held], at: int, before: int, after: int, number: int = 0, by_pattern: bool = False) -> Ready:
     frame, by = window[at].frame, window[at].by
-    y, uv = split(frame)
-    small = window[at].seen.luma, reduced_chroma(y, uv, by)
+    seen = [each.seen for each in window]
     chosen = frame.pattern if by_pattern else network(frame.pattern, len(window) - 1, live=not after)
-    return Ready(frame, number, (y, uv), small, pad(*small, near([each.seen for each in window], at, before, after)), chosen)
+    there = {each.seen: each.frame.resident for each in window if each.frame.resident}
+    if len(there) == len(window) > 1:
+        found = tuple((there[each], flow) for each, flow in sources(seen, at, before, after))
+        return Ready(frame, number, network=chosen, sources=found, scale=seen[at].scale)
+    y, uv = split(frame)
+    small = seen[at].luma, reduced_chroma(y, uv, by)
+    return Ready(frame, number, (y, uv), small, pad(*small, near(seen, at, before, after)), chosen)
 
 
 def network(pattern: str, neighbours: int, live: bool) -> str:
@@ -202,13 +214,15 @@ def network(pattern: str, neighbours: int, live: bool) -> str:
 
 def restored(ready: Ready, runtime: Runtime) -> Frame:
     frame, peak = ready.frame, ready.frame.layout.peak
+    if frame.resident and ready.sources:
+        return frame.replace(planes=(), picture=None, resident=frame.resident.derained(runtime, ready.network, ready.sources, ready.scale))
     assert ready.planes and ready.small and ready.padded
     clean = _asked(runtime, ready.network, ready.small, ready.padded, peak)
     if ready.network == STILL:
         clean = _again(runtime, clean, ready.small[1], peak)
     if ready.small[0].shape != ready.planes[0].shape:
         clean = enlarged(ready.planes, ready.small, clean, peak)
-    return frame.replace(planes=merge(frame, ready.planes[1], *clean), mask=clean[2], picture=None)
+    return frame.replace(planes=merge(frame, ready.planes[1], *clean), mask=clean[2], picture=None, resident=None)
 
 
 def _asked(runtime: Runtime, network: str, planes: Planes, padded: tuple[Plane, Plane, Plane], peak: int) -> Clean:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.stream import Disposition
 
-from . import codec, fragments, hdr, part
+from . import codec, fragments, hdr, hwaccel, part
 from .decode import Packet, Source, Video
 from .errors import FullError, WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
@@ -70,6 +70,7 @@ class Sink:
         self._step = round(1 / (video.rate * video.time_base))
         self._count, self._shown = -1, cast("Frame | None", None)  # where the encoder counts: the last place, and who has it
         self.layout = codec.choose_layout(self.encoder, video)
+        self._on_gpu = video.resident and self.encoder in hwaccel.NVENC.values()
         self.tags, self.video = video.tags, _in_layout(video, self.layout)
         self._say_changes(video)
         self.tracks = Tracks(source, container, report) if source else None
@@ -131,6 +132,7 @@ class Sink:
 
     def _encoded(self, frame: Frame) -> Iterable[Packet]:
         self._encoded_frames += 1
+        frame = frame if self._on_gpu else frame.landed()
         return self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags)))
 
     def _mux(self, packet: Packet) -> None:
@@ -149,12 +151,13 @@ class Sink:
 
     def _add_stream(self, settings: codec.Settings) -> av.VideoStream:
         video = self.video
+        how: dict[str, Any] = {"hwaccel": hwaccel.staying()} if self._on_gpu else {}
         with self._faults():
-            stream = cast("av.VideoStream", self.container.add_stream(self.encoder, rate=video.rate.limit_denominator(1001 * 60)))
+            stream = cast("av.VideoStream", self.container.add_stream(self.encoder, rate=video.rate.limit_denominator(1001 * 60), **how))
         context = stream.codec_context
         context.options = codec.options(self.encoder, settings, self.container.format.name, self.layout.name, video.hdr)
         context.width, context.height = video.width, video.height
-        context.pix_fmt = codec.ORDER.get((self.encoder, self.layout.name), self.layout.name)
+        context.pix_fmt = codec.ORDER.get((self.encoder, self.layout.name), "nv12" if self._on_gpu else self.layout.name)
         context.time_base = stream.time_base = video.time_base
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = video.tags
         context.thread_type = "AUTO"

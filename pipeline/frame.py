@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from .embedded import Embedded
+
+if TYPE_CHECKING:
+    from .resident import Resident  # torch, which takes seconds to import, and need not be there
 
 Plane: TypeAlias = NDArray[Any]
 """uint8, or uint16 for more than 8 bits."""
@@ -95,6 +98,7 @@ class Frame:
     cut: a new shot begins here. pattern: what the router made of it. mask: (H, W) uint8, 0 where nothing was changed.
     before: the frame as it came, where derain was told to keep it. picture: FFmpeg's own frame of the same pixels.
     name: file that it came from, for folders of pictures. embedded: what lay in that file beside the picture.
+    resident: the same pixels on the GPU; where no planes are given, they are there alone.
     """
 
     planes: tuple[Plane, ...]
@@ -109,8 +113,11 @@ class Frame:
     picture: av.VideoFrame | None = None
     name: str = ""
     embedded: Embedded = Embedded()
+    resident: Resident | None = None
 
     def __post_init__(self) -> None:
+        if self.resident and not self.planes:
+            return
         height, width = self.planes[0].shape[:2]
         expected = [self.layout.shape(i, height, width) for i in range(self.layout.planes)]
         if [plane.shape for plane in self.planes] != expected or self.planes[0].dtype != self.layout.dtype:
@@ -129,6 +136,10 @@ class Frame:
     def seconds(self) -> float:
         return float(self.pts * self.time_base)
 
+    def landed(self) -> Frame:
+        """The frame with its planes in the processor's memory, and there alone."""
+        return self.replace(planes=self.planes or self.resident.planes(), resident=None) if self.resident else self
+
     def replace(self, **changes: object) -> Frame:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
@@ -142,8 +153,8 @@ def planes_of(picture: av.VideoFrame, layout: Layout) -> tuple[Plane, ...]:
 
 
 def picture_of(frame: Frame) -> av.VideoFrame:
-    """FFmpeg's frame of the same pixels, time and duration: the decoder's own if it is untouched, else one copy."""
-    picture = frame.picture
+    """FFmpeg's frame of the same pixels, time and duration: on the GPU if the frame is there, the decoder's own if it is untouched, else one copy."""
+    picture = frame.resident.picture() if frame.resident else frame.picture
     if picture is None:
         picture = av.VideoFrame(frame.width, frame.height, frame.layout.name)
         for i, plane in enumerate(frame.planes):

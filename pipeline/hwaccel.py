@@ -1,6 +1,7 @@
 """Decoding by NVDEC and encoding by NVENC, where an NVIDIA GPU takes them; else in software, which is said.
 
-Run on an H200, which has no NVENC: decoding raised no fault there, and x264 stood in for encoding.
+Run on an H200, which has no NVENC: decoding raised no fault there, and x264 stood in for encoding. Pictures came to the processor's memory then;
+that they stay on the GPU (`resident`) was run on none by us.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ NVENC = {"libx264": "h264_nvenc", "libx265": "hevc_nvenc", "libsvtav1": "av1_nve
 
 OPTIONS = {"preset": "p4", "rc": "vbr", "cq": "19", "b": "0"}
 
+STAYS = hasattr(av.VideoFrame, "sw_format")
+"""Whether PyAV, from 18.1 on, gives frames that are on the GPU to an encoder there."""
+
 log = logging.getLogger("derain_video")
 
 
@@ -37,11 +41,16 @@ def usable(asked: str) -> bool:
     return found
 
 
-def open_video(path: Path, hardware: bool, **how: Any) -> av.container.InputContainer:
-    """av.open for reading, on the GPU if `hardware` and if it works there. Pictures come to the processor's memory either way."""
+def staying() -> HWAccel:
+    """For a decoder that leaves pictures on the GPU, in torch's own context there, and for an encoder that takes them from it."""
+    return HWAccel("cuda", allow_software_fallback=True, is_hw_owned=True)
+
+
+def open_video(path: Path, hardware: bool, stay: bool = False, **how: Any) -> av.container.InputContainer:
+    """av.open for reading, on the GPU if `hardware` and if it works there. stay: pictures decoded there are left there."""
     container: av.container.InputContainer
     if hardware:
-        how["hwaccel"] = HWAccel("cuda", allow_software_fallback=True)
+        how["hwaccel"] = staying() if stay else HWAccel("cuda", allow_software_fallback=True)
     try:
         container = av.open(str(path), **how)
     except (av.FFmpegError, OSError, RuntimeError) as error:

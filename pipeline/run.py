@@ -12,12 +12,13 @@ from pathlib import Path
 
 import cv2
 
-from ..export.runtime.base import Runtime
+from ..export.runtime.base import TENSORS, Runtime
 from ..export.runtime.threads import cores
+from . import hwaccel
 from .ahead import ahead
 from .codec import Settings
 from .compare import aside, compared, mask_video, widened
-from .decode import LIMIT, Source, Span, Video, open_source
+from .decode import LIMIT, Keep, Source, Span, Video, open_source
 from .derain import DONE, align, restore
 from .encode import Sink, open_sink
 from .errors import DerainError, OptionError, WriteError
@@ -102,7 +103,7 @@ def run(
     done = kept.count if kept else 0
     with ExitStack() as opened:
         opened.enter_context(side_by_side())
-        source = opened.enter_context(open_reader(job, report))
+        source = opened.enter_context(open_reader(job, report, keeper(job, runtime)))
         read = opened.enter_context(closing(ahead(source.read(), AHEAD)))
         aligned = align(route(read, runtime, report, job.pattern), runtime, report, done=done, whole=job.whole, workers=aligners())
         ready = opened.enter_context(closing(ahead(aligned, ALIGNED)))
@@ -150,10 +151,19 @@ def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report,
         sink.copy(source.copied)
 
 
-def open_reader(job: Job, report: Report) -> AbstractContextManager[Reader]:
+def open_reader(job: Job, report: Report, keep: Keep | None = None) -> AbstractContextManager[Reader]:
     if kind(job.source) == "video":
-        return open_source(job.source, job.span, report, job.limit, job.hardware)
+        return open_source(job.source, job.span, report, job.limit, job.hardware, keep)
     return _pictures(job, report)
+
+
+def keeper(job: Job, runtime: Runtime) -> Keep | None:
+    """What keeps frames on the GPU, where they are decoded there, the runtime takes them there, and nothing else asks for derained planes."""
+    if not job.hardware or job.compare or job.mask or (runtime.name, runtime.device) not in TENSORS or not hwaccel.STAYS:
+        return None
+    from .resident import copied  # torch, which takes seconds to import, and need not be there
+
+    return copied
 
 
 @contextmanager

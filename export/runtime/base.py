@@ -1,4 +1,4 @@
-"""The contract of every runtime, and the networks behind it: built when first asked for, fed with numpy planes."""
+"""The contract of every runtime, and the networks behind it: built when first asked for, fed with planes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from ..graph import PERCEPTION, Graph, subnet
 from ..graph import PRECISIONS as MADE
 
 Planes = NDArray[np.uint8] | NDArray[np.uint16]
-Network = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
+
+TENSORS = (("torch", "cuda"), ("tensorrt", "cuda"))
+"""Runtimes, and what they run on, that take torch tensors of uint8 on the GPU for planes, and answer with such."""
+
+Network = Callable[[Mapping[str, Any]], list[Any]]
 """One network: its inputs by name, its outputs in order, which the caller owns. Any thread may call it."""
 
 
@@ -57,6 +61,7 @@ class Runtime(Protocol):
 
         y (1, 1, H, W), uv (1, 2, H/2, W/2), near (1, 4, H, W): all uint8 or all uint16; H and W multiples of MULTIPLE.
         peak: 2**bits - 1. Where the mask is 0 the result equals the input. ValueError if the arrays do not fit this.
+        Some take tensors, too, see TENSORS.
         """
 
     def close(self) -> None:
@@ -95,12 +100,12 @@ class Networks:
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         if views.dtype != np.uint8 or views.ndim != 4 or views.shape[1:] != (3, 224, 224):
             raise OptionError(f"views are (N, 3, 224, 224) uint8, not {views.shape} {views.dtype}")
-        (scores,) = self._network(Graph(PERCEPTION))({"views": views})
+        scores: NDArray[np.float32] = self._network(Graph(PERCEPTION))({"views": views})[0]
         return scores
 
     def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int, model: str = "") -> Clean:
         check(pattern, y, uv, near)
-        graph = subnet(model or self.model, pattern, "u8" if y.dtype == np.uint8 else "u16", self._made)
+        graph = subnet(model or self.model, pattern, "u8" if _kind(y) == "uint8" else "u16", self._made)
         feed = {"y": y, "uv": uv, "near": near, "peak": np.array([peak], np.float32)}
         return Clean(*self._network(graph)(feed))
 
@@ -129,5 +134,11 @@ def check(pattern: str, y: Planes, uv: Planes, near: Planes) -> None:
     shapes = [(1, 1, height, width), (1, 2, height // 2, width // 2), (1, NEIGHBOURS, height, width)]
     if [y.shape, uv.shape, near.shape] != shapes or height % MULTIPLE or width % MULTIPLE or not height * width:
         raise OptionError(f"planes of shapes {y.shape}, {uv.shape}, {near.shape}: pad them with models.planes.pad")
-    if y.dtype not in (np.uint8, np.uint16) or {uv.dtype, near.dtype} != {y.dtype}:
+    kinds = {_kind(planes) for planes in (y, uv, near)}
+    if kinds not in ({"uint8"}, {"uint16"}):
         raise OptionError(f"planes of types {y.dtype}, {uv.dtype}, {near.dtype}: all are uint8 or all uint16")
+
+
+def _kind(planes: Planes) -> str:
+    """Name of the type, of a tensor's, too."""
+    return str(planes.dtype).removeprefix("torch.")

@@ -1,6 +1,7 @@
 """Work on the GPU at fixed addresses: planes are copied in, a CUDA graph is replayed, planes are copied out; all on one stream.
 
-Used by the torch runtime, as it was run on an H200, and by the TensorRT runtime, which was run on no GPU by us.
+Used by the torch runtime, as it was run on an H200, and by the TensorRT runtime, which was run on no GPU by us; nor was what is fed with
+tensors that are on the GPU, and answers with such.
 """
 
 from __future__ import annotations
@@ -21,50 +22,56 @@ WARM_UPS = 3
 """Runs before the capture, in which libraries choose their kernels and allocate."""
 
 Work = Callable[[Mapping[str, Tensor]], Sequence[Tensor]]
+Feed = Mapping[str, NDArray[Any] | Tensor]
 
 
 class Captured:
-    """`work` for inputs of the shapes and types of `feed`. It must enqueue on the current stream only, and not synchronise."""
+    """`work` for inputs of the shapes and types of `feed`. It must enqueue on the current stream only, and not synchronise.
 
-    def __init__(self, work: Work, feed: Mapping[str, NDArray[Any]], stream: torch.cuda.Stream) -> None:
-        self._stream = stream
-        self._host = {name: torch.from_numpy(np.empty_like(array)).pin_memory() for name, array in feed.items()}
-        self._inputs = {name: tensor.to(stream.device) for name, tensor in self._host.items()}
+    Results are arrays if all inputs are, else tensors on the GPU. Other threads may use the GPU meanwhile.
+    """
+
+    def __init__(self, work: Work, feed: Feed, stream: torch.cuda.Stream) -> None:
+        self._stream, self._arrays = stream, arrays(feed)
+        self._host = {name: pinned(tensor(value)) for name, value in feed.items() if isinstance(value, np.ndarray)}
+        self._inputs = {name: torch.empty_like(tensor(value), device=stream.device) for name, value in feed.items()}
         self._copy_in(feed)
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
                 work(self._inputs)
         stream.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=stream):
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._outputs = list(work(self._inputs))
 
-    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def __call__(self, feed: Feed) -> list[Any]:
         self._copy_in(feed)
         with torch.cuda.stream(self._stream):
             self._graph.replay()
-            results = [_pinned(output) for output in self._outputs]
+            results = [pinned(output) if self._arrays else torch.empty_like(output) for output in self._outputs]
             for result, output in zip(results, self._outputs, strict=True):
                 result.copy_(output, non_blocking=True)
         self._stream.synchronize()
-        return [result.numpy() for result in results]
+        return [result.numpy() for result in results] if self._arrays else results
 
-    def _copy_in(self, feed: Mapping[str, NDArray[Any]]) -> None:
+    def _copy_in(self, feed: Feed) -> None:
+        self._stream.wait_stream(torch.cuda.current_stream())  # on which tensors are made
         with torch.cuda.stream(self._stream):
-            for name, array in feed.items():
-                self._host[name].copy_(tensor(array))  # by torch's threads, many times quicker than by one
-                self._inputs[name].copy_(self._host[name], non_blocking=True)
+            for name, value in feed.items():
+                if name in self._host:
+                    value = self._host[name].copy_(tensor(value))  # by torch's threads, many times quicker than by one
+                self._inputs[name].copy_(tensor(value), non_blocking=True)
 
 
 class Sizes:
     """A network captured for each size that it meets. work: what is captured for one feed. busy: one lock for all that share a stream, since
     nothing else may happen on it while a graph is captured."""
 
-    def __init__(self, work: Callable[[Mapping[str, NDArray[Any]]], Work], stream: torch.cuda.Stream, busy: Lock) -> None:
+    def __init__(self, work: Callable[[Feed], Work], stream: torch.cuda.Stream, busy: Lock) -> None:
         self._work, self._stream, self._busy = work, stream, busy
         self._captured: dict[object, Captured] = {}
 
-    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def __call__(self, feed: Feed) -> list[Any]:
         key = signature(feed)
         with self._busy, torch.inference_mode():
             if key not in self._captured:
@@ -75,16 +82,23 @@ class Sizes:
             return self._captured[key](feed)
 
 
-def tensor(array: NDArray[Any]) -> Tensor:
-    """An array that is only read, as a tensor of the same memory if it is writeable: torch warns of any other."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+def arrays(feed: Feed) -> bool:
+    """Whether there are no tensors among the inputs."""
+    return all(isinstance(value, np.ndarray) for value in feed.values())
 
 
-def _pinned(like: Tensor) -> Tensor:
+def tensor(value: NDArray[Any] | Tensor) -> Tensor:
+    """A tensor as it is; an array that is only read as one of the same memory if it is writeable: torch warns of any other."""
+    if isinstance(value, Tensor):
+        return value
+    return torch.from_numpy(value if value.flags.writeable else value.copy())
+
+
+def pinned(like: Tensor) -> Tensor:
     """Fresh page-locked memory, which torch takes from a pool: the caller owns it, and the copy out is asynchronous."""
     return torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
 
 
-def signature(feed: Mapping[str, NDArray[Any]]) -> tuple[tuple[tuple[int, ...], str], ...]:
-    """Shapes and types of the inputs: what a captured graph is bound to."""
-    return tuple((array.shape, array.dtype.str) for array in feed.values())
+def signature(feed: Feed) -> tuple[tuple[tuple[int, ...], str], ...]:
+    """Shapes and types of the inputs, which differ between arrays and tensors: what a captured graph is bound to."""
+    return tuple((tuple(value.shape), str(value.dtype)) for value in feed.values())

@@ -12,10 +12,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
 import tensorrt as trt
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import cache, manifest
@@ -26,7 +24,7 @@ from ..profile import Profile, profile
 from ..to_tensorrt import LOGGER, build
 from . import gpu
 from .base import Network
-from .captured import Sizes
+from .captured import Feed, Sizes, tensor
 
 DEVICE = "cuda"
 TYPES = {trt.DataType.FLOAT: torch.float32, trt.DataType.INT32: torch.int32, trt.DataType.UINT8: torch.uint8}
@@ -69,7 +67,7 @@ class _Engines:
         self._owner, self._graph = owner, graph
         self._engines: dict[Profile, Any] = {}
 
-    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> _Bound:
+    def __call__(self, feed: Feed) -> _Bound:
         shapes = profile(*next(iter(feed.values())).shape[-2:])
         if shapes not in self._engines:
             self._engines[shapes] = self._owner.engine(self._graph, shapes)
@@ -79,23 +77,23 @@ class _Engines:
 class _Bound:
     """An execution context whose tensors lie in device memory of torch's, at addresses set once."""
 
-    def __init__(self, engine: Any, graph: Graph, feed: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, engine: Any, graph: Graph, feed: Feed) -> None:
         self._graph, self._engine = graph, engine
         self._context = engine.create_execution_context()
-        for name, array in feed.items():
-            self._context.set_input_shape(name, array.shape)
+        for name, planes in feed.items():
+            self._context.set_input_shape(name, tuple(planes.shape))
         self._buffers = {name: self._buffer(name) for name in (*graph.inputs, *graph.outputs)}
-        planes = torch.from_numpy(np.empty_like(next(iter(feed.values()))[:0])).dtype
-        self._types = {"clean_y": planes, "clean_uv": planes}
+        narrow = tensor(next(iter(feed.values()))).dtype
+        self._types = {"clean_y": narrow, "clean_uv": narrow}
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Sequence[Tensor]:
         """Enqueues one run on the current stream: widen, execute, narrow."""
-        for name, tensor in inputs.items():
-            self._buffers[name].copy_(tensor)
+        for name, planes in inputs.items():
+            self._buffers[name].copy_(planes)
         if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
             raise GraphError(f"{self._graph.file}: TensorRT {trt.__version__} could not run its engine; use --runtime torch")
         found = {name: self._buffers[name] for name in self._graph.outputs}
-        return [tensor.to(self._types.get(name, tensor.dtype)) for name, tensor in found.items()]
+        return [planes.to(self._types.get(name, planes.dtype)) for name, planes in found.items()]
 
     def _buffer(self, name: str) -> Tensor:
         shape, kind = tuple(self._context.get_tensor_shape(name)), TYPES[self._engine.get_tensor_dtype(name)]

@@ -8,14 +8,13 @@ from threading import Lock
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...models import store
 from ...models.subnet import PlaneNet
 from ..graph import PERCEPTION, Graph
 from .base import Network
-from .captured import Sizes, tensor
+from .captured import Feed, Sizes, arrays, tensor
 
 TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,10 +56,10 @@ class _Runner:
     def __init__(self, net: nn.Module, inputs: Sequence[str], low: torch.dtype | None) -> None:
         self._net, self._inputs, self._low = net, inputs, low
 
-    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        tensors = {name: tensor(array) for name, array in feed.items()}
+    def __call__(self, feed: Feed) -> list[Any]:
         with torch.inference_mode():
-            return [result.numpy() for result in self.work(tensors)]
+            results = self.work({name: tensor(value) for name, value in feed.items()})
+        return [result.numpy() for result in results] if arrays(feed) else list(results)
 
     def work(self, tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
         device = next(iter(tensors.values())).device.type
