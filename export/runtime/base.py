@@ -87,7 +87,7 @@ class Backend(Protocol):
 class Networks:
     """The Runtime that every backend becomes.
 
-    model: size of the sub-networks. Perception is always asked for in fp32: it is rare, and it decides.
+    model: size of the sub-networks. The graph of perception is always the fp32 one, which OpenVINO computes in bf16 where the processor has it.
     """
 
     def __init__(self, backend: Backend, model: str) -> None:

@@ -48,7 +48,7 @@ class OpenVino:
     def network(self, graph: Graph) -> Network:
         model = self._core.read_model(manifest.content(self.folder, graph))
         if graph.network == PERCEPTION:
-            return _perceiver(self._request(model, "f32", self._threads))
+            return _perceiver(self._request(model, self._hint, self._threads))
 
         @lru_cache(maxsize=SIZES)
         def sized(*shapes: tuple[int, ...]) -> Request:
