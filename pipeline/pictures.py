@@ -22,6 +22,7 @@ from .encode import stored
 from .errors import OpenError, WriteError, line
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
 from .report import Report
+from .route import filmed
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NUMBER = re.compile(r"%0?(\d*)d")
@@ -44,7 +45,7 @@ def kind(path: Path, like: str = "") -> str:
 
 
 class PictureSource:
-    """Pictures in order. Each of a folder is a shot of its own; a sequence is a film at `rate` frames/s."""
+    """Pictures in order. A sequence is a film at `rate` frames/s; in a folder those that follow each other as in a film are its shots."""
 
     zero = Fraction(0)
 
@@ -63,10 +64,16 @@ class PictureSource:
         self.video = Video(picture.width, picture.height, layout, 1 / rate, rate, len(self.paths), tags=tags, matrix=matrix)
 
     def read(self) -> Iterator[Frame]:
-        for pts, path in enumerate(self.paths):
-            with self.report.clock("decode"):
-                frame = self._frame(path, pts)
+        frames = self.report.timed("decode", (self._frame(path, pts) for pts, path in enumerate(self.paths)))
+        if self.kind != "folder":
+            yield from frames
+            return
+        following = 0
+        for frame in filmed(frames):
+            following += not frame.cut
             yield frame
+        if following:
+            self.report.note(f"{self.path}: {following} of {len(self.paths)} pictures follow the one before as in a film: derained as its frames")
 
     def _frame(self, path: Path, pts: int) -> Frame:
         (picture, beside), film = self._load(path), self.kind == "sequence"
@@ -197,9 +204,14 @@ def _listed(path: Path, what: str) -> list[Path]:
     if what == "picture":
         return [path]
     if what == "folder":
-        return sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+        return sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS), key=_counted)
     found = [(int(_number(p, path)), p) for p in path.parent.glob("*") if _number(p, path)]
     return [p for _, p in sorted(found)]
+
+
+def _counted(path: Path) -> list[tuple[int, str]]:
+    """Puts 2.png before 10.png."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _number(path: Path, pattern: Path) -> str:

@@ -84,6 +84,21 @@ def test_a_folder_of_single_pictures(tmp_path, runtime):
     assert runtime.looks == 2
 
 
+def test_pictures_of_a_folder_that_follow_each_other_are_a_film(tmp_path, runtime):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(8, 13):
+        paint(folder / f"{i}.png", 2 * i)
+    for i, level in ((13, 250), (14, 250)):  # two alike are no film
+        other = np.zeros((64, 96, 3), np.uint8)
+        other[:, 40 + i :] = level
+        cv2.imwrite(str(folder / f"{i}.png"), other)
+    report = run(Job(folder, tmp_path / "out"), runtime)
+    assert [p.name for p in sorted((tmp_path / "out").iterdir(), key=lambda p: int(p.stem))] == [f"{i}.png" for i in range(8, 15)]
+    assert [name for name, *_ in runtime.calls] == ["heavy"] * 5 + ["still"] * 2
+    assert runtime.looks == 3 and report.notes == [f"{folder}: 4 of 7 pictures follow the one before as in a film: derained as its frames"]
+
+
 def test_the_current_folder_as_output(clip, fake, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
