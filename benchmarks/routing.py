@@ -1,4 +1,4 @@
-"""The cached, hysteretic routing against routing that looks at every frame: hits, agreement, switches, on clips joined in random order."""
+"""The cached, hysteretic routing against routing that looks at every frame: hits, agreement, switches, on takes and on clips joined at random."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ SIZE = (640, 360)
 FADE = 12
 """Frames over which one clip becomes the next where there are no cuts."""
 
+TAKE = 250
+"""Frames of a take: a clip played forth and back, so that nothing jumps."""
+
 
 @dataclass(frozen=True)
 class Joined:
-    """Routing of one long clip. hit_rate, agreement: shares of its frames, 0..1; perceive_ms: mean per frame, with the cache."""
+    """Routing of long clips. hit_rate, agreement: shares of its frames, 0..1; perceive_ms: mean per frame, with the cache."""
 
     joins: str
     frames: int
@@ -39,9 +42,10 @@ class Joined:
 
 
 def measure(clips: Sequence[Clip], perceiver: Perceiver, seed: int = 0) -> list[Joined]:
-    """The clips, each under a kind of weather drawn for it, joined by cuts, and joined by fades."""
+    """The clips, each under a kind of weather drawn for it, as takes of their own, joined by cuts, and joined by fades."""
     order = shuffled(clips, seed)
-    return [_routed("cuts", joined(order, 0), perceiver), _routed("fades", joined(order, FADE), perceiver)]
+    ways = {"none": [take(clip, TAKE) for clip in order], "cuts": [joined(order, 0)], "fades": [joined(order, FADE)]}
+    return [_routed(name, those, perceiver) for name, those in ways.items()]
 
 
 def shuffled(clips: Sequence[Clip], seed: int) -> list[Clip]:
@@ -51,6 +55,13 @@ def shuffled(clips: Sequence[Clip], seed: int) -> list[Clip]:
     seen = [render(draw.choice(kinds), resized(clip, SIZE))[0] for clip in clips for kinds in (rain, dry)]
     draw.shuffle(seen)
     return seen
+
+
+def take(clip: Clip, count: int) -> Clip:
+    """A clip played forth and back until it has `count` frames."""
+    there_and_back = [*range(len(clip)), *range(len(clip) - 2, 0, -1)]
+    places = [there_and_back[number % len(there_and_back)] for number in range(count)]
+    return clip.with_planes(clip.y[places], clip.uv[places])
 
 
 def joined(clips: Sequence[Clip], fade: int) -> Clip:
@@ -68,22 +79,22 @@ def _faded(first: Bytes, second: Bytes, count: int) -> Bytes:
     return np.concatenate([first[: len(first) - count], middle.round().astype(np.uint8), second[count:]])
 
 
-def _routed(name: str, clip: Clip, perceiver: Perceiver) -> Joined:
+def _routed(name: str, clips: Sequence[Clip], perceiver: Perceiver) -> Joined:
     cached, every = Report(), Report()
-    ours = [frame.pattern for frame in route(iter(frames(clip)), perceiver, cached)]
-    looked = [frame.pattern for frame in route(iter(frames(clip)), perceiver, every, limits=Routing(oldest=0))]
-    minutes = len(clip) / clip.fps / 60
+    ours = [frame.pattern for clip in clips for frame in route(iter(frames(clip)), perceiver, cached)]
+    looked = [frame.pattern for clip in clips for frame in route(iter(frames(clip)), perceiver, every, limits=Routing(oldest=0))]
+    minutes = sum(len(clip) / clip.fps for clip in clips) / 60
     return Joined(
         joins=name,
-        frames=len(clip),
+        frames=len(ours),
         minutes=minutes,
-        hit_rate=cached.hits / len(clip),
+        hit_rate=cached.hits / len(ours),
         agreement=float(np.mean([a == b for a, b in zip(ours, looked, strict=True)])),
         switches_per_minute=cached.switches / minutes,
         switches_per_minute_uncached=every.switches / minutes,
         cuts=cached.cuts,
-        perceive_ms=1e3 * cached.seconds["perceive"] / len(clip),
-        perceive_ms_uncached=1e3 * every.seconds["perceive"] / len(clip),
+        perceive_ms=1e3 * cached.seconds["perceive"] / len(ours),
+        perceive_ms_uncached=1e3 * every.seconds["perceive"] / len(ours),
     )
 
 

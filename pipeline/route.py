@@ -8,8 +8,9 @@ is looked at: so the answer is that of looking at every frame throughout.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
 
@@ -39,23 +40,25 @@ class Routing:
     """Luma differences are in 8-bit code values, ages in seconds.
 
     moved, detail: what makes a frame differ from the one perceived last: mean difference of the thumbnails, share of the energy.
+    steady: the energy is the median of so many frames, since that of rain flickers.
     oldest: age at which perception runs in any case.
     rest: age before which a thumbnail that differs is not looked at again after one that did. It doubles each time, up to half of
     `oldest`, while nothing else calls for a look: a camera that moves would else be looked through all the time.
     shift: change of a score between two looks from which the next frame is looked at too, unless the pattern leads by `sure`: scores of
     rain that comes and goes change all the time.
-    margin, wait: by how much of the probability, and for how long, a new pattern must lead.
+    margin, wait: by how much of the probability, and for how long, a new pattern must lead; between rain and none half as much is enough.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
     settle: in so many frames after a cut, above four times `cut`.
     """
 
     moved: float = 16.0
     detail: float = 0.06
+    steady: int = 3
     oldest: float = 2.0
     rest: float = 0.1
     shift: float = 0.06
     sure: float = 0.3
-    margin: float = 0.1
+    margin: float = 0.2
     wait: float = 0.4
     cut: float = 10.0
     jump: float = 3.0
@@ -149,6 +152,7 @@ class Router:
         self.rest = 0.0
         self.scores: list[float] = []
         self.shifting = False
+        self.energies: deque[float] = deque(maxlen=self.limits.steady)
         self.perceived: tuple[Signature, float] | None = None
 
     def __call__(self, frame: Frame) -> Frame:
@@ -156,6 +160,7 @@ class Router:
         with self.report.clock("perceive"):
             seen = signature(luma(frame), frame.layout.peak)
             cut = self.cuts.at(seen) or frame.cut
+            seen = self._steady(seen, cut)
             self.report.cuts += cut and bool(self.pattern)
             if cut or self._stale(seen, frame.seconds) or self._moved(seen, frame.seconds):
                 self._perceive(frame, seen, cut)
@@ -163,6 +168,13 @@ class Router:
             else:
                 self.report.hits += 1
         return frame.replace(pattern=self.pattern, cut=cut)
+
+    def _steady(self, seen: Signature, cut: bool) -> Signature:
+        """The same with the usual energy of late."""
+        if cut:
+            self.energies.clear()
+        self.energies.append(seen.energy)
+        return replace(seen, energy=float(np.median(self.energies)))
 
     def _stale(self, seen: Signature, now: float) -> bool:
         """Whether to look whatever moves: then motion is looked at without rest again."""
@@ -190,13 +202,18 @@ class Router:
         if cut or not self.pattern:
             self.rest = 0.0
             self._switch(best)
-        elif best == self.pattern or _lead(scores, best, self.pattern) < self.limits.margin:
+        elif best == self.pattern or not self._leads(scores, best):
             self.rival = ""
         elif best != self.rival:
             self.rival, self.since = best, frame.seconds
         elif frame.seconds - self.since >= self.limits.wait:
             self._switch(best)
         self.shifting = shifted and _certainty(scores, self.pattern) < self.limits.sure
+
+    def _leads(self, scores: list[float], best: str) -> bool:
+        """Whether `best` leads far enough to be the pattern, in time."""
+        share = 0.5 if PATTERNS[0] in (best, self.pattern) else 1.0
+        return _lead(scores, best, self.pattern) >= share * self.limits.margin
 
     def _switch(self, pattern: str) -> None:
         self.report.switches += bool(self.pattern) and pattern != self.pattern

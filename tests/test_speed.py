@@ -134,16 +134,23 @@ def test_joining_by_cuts_and_by_fades() -> None:
     assert middle.mean() < 8
 
 
+def test_a_take_goes_forth_and_back() -> None:
+    clip = clips()[0].with_planes(*(np.arange(4, dtype=np.uint8).reshape(-1, *[1] * count) for count in (2, 3)))
+    assert routing.take(clip, 9).y.ravel().tolist() == routing.take(clip, 9).uv.ravel().tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+
+
 def test_routing_counts_hits_and_agreement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "SIZE", (160, 90))
     perceiver = Watching()
-    cuts, fades = routing.measure(clips(), perceiver, seed=1)
+    monkeypatch.setattr(routing, "TAKE", 40)
+    none, cuts, fades = routing.measure(clips(), perceiver, seed=1)
+    assert (none.joins, none.frames, none.cuts) == ("none", 160, 0)
     assert (cuts.joins, cuts.frames, fades.joins, fades.cuts) == ("cuts", 100, "fades", 0)
     assert 1 <= cuts.cuts <= 3 and cuts.hit_rate > 0.5 and cuts.agreement > 0.8
-    uncached = cuts.frames + fades.frames
-    cached = sum(round((1 - each.hit_rate) * each.frames) for each in (cuts, fades))
+    uncached = none.frames + cuts.frames + fades.frames
+    cached = sum(round((1 - each.hit_rate) * each.frames) for each in (none, cuts, fades))
     assert perceiver.looks == uncached + cached
-    assert len(routing.table([cuts, fades]).splitlines()) == 3
+    assert len(routing.table([none, cuts, fades]).splitlines()) == 4
 
 
 def test_origin_names_machine_versions_and_commit() -> None:
