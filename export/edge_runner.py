@@ -41,7 +41,7 @@ def pattern(frame: av.VideoFrame, precision: str) -> str:
         found.append(session(("perception",), precision).run(None, {"views": views})[0])
         height, width = height // 2, width // 2
     scores = min(found, key=lambda each: float(each[0]))
-    return "clear" if scores[0] > 0.55 else PATTERNS[1 + int(scores[1:].argmax())]
+    return "clear" if scores[0] > 0.57 else PATTERNS[1 + int(scores[1:].argmax())]
 
 
 def padded(planes: Planes, unit: int) -> Planes:

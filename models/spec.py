@@ -23,7 +23,7 @@ NETWORKS = (*RAINY, PAST, STILL)
 GENERALIST = "generalist"
 """The network that others start from; of a size that has one network alone, that one."""
 
-DRY = 0.55
+DRY = 0.57
 """Score of `clear` above which a scene counts as dry."""
 
 
