@@ -129,7 +129,7 @@ class PictureSink:
             raise WriteError(f"{self.path}: one picture cannot hold a film; write img_%04d.png, or a video")
         name = self._name(frame)
         try:
-            (self.part / name).write_bytes(encoded(frame, Path(name).suffix.lower(), self.video.tags, self.report))
+            (self.part / name).write_bytes(encoded(frame.landed(), Path(name).suffix.lower(), self.video.tags, self.report))
         except (OSError, av.FFmpegError, ValueError) as error:
             raise WriteError(f"{self.path}: {line(error)}") from error
         self.written.append(name)

@@ -179,6 +179,21 @@ def test_a_film_is_what_it_would_be_elsewhere(
         assert psnr(one.to_ndarray(), other.to_ndarray()) > (60 if pattern == "heavy" else 100)
 
 
+def test_pictures_are_written_of_a_film_that_stays_there(
+    clip: Callable[..., Path], torches: Runtime, kept: list[Resident], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = clip(width=160, height=120, times=[i * 512 for i in range(FRAMES)])
+    run.run(Job(source, tmp_path / "there_%d.webp", pattern="heavy"), torches)
+    run.run(Job(source, tmp_path / "there_%d.png", pattern="heavy"), torches)
+    assert len(kept) == 2 * FRAMES
+    monkeypatch.setattr(run, "keeper", lambda job, runtime: None)
+    run.run(Job(source, tmp_path / "here_%d.png", pattern="heavy"), torches)
+    assert len(list(tmp_path.glob("there_*.webp"))) == FRAMES
+    for number in range(1, FRAMES + 1):
+        there, here = (cv2.imread(str(tmp_path / f"{name}_{number}.png")) for name in ("there", "here"))
+        assert there is not None and here is not None and psnr(there, here) > 55
+
+
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 
 
