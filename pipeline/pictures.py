@@ -45,13 +45,17 @@ def kind(path: Path, like: str = "") -> str:
 
 
 class PictureSource:
-    """Pictures in order. A sequence is a film at `rate` frames/s; in a folder those that follow each other as in a film are its shots."""
+    """Pictures in order. A sequence is a film at `rate` frames/s; in a folder those that follow each other as in a film are its shots.
+
+    alike: all are brought to the first one's size and layout, as those of a sequence are.
+    """
 
     zero = Fraction(0)
 
-    def __init__(self, path: Path, span: Span, report: Report, limit: int = LIMIT, rate: Fraction = Fraction(25)) -> None:
+    def __init__(self, path: Path, span: Span, report: Report, limit: int = LIMIT, rate: Fraction = Fraction(25), alike: bool = False) -> None:
         self.path, self.report, self.limit = path, report, limit
         self.kind = kind(path)
+        self._alike = alike or self.kind == "sequence"
         self.copied: deque[Packet] = deque()
         first = int(span.start * rate)
         last = None if span.duration is None else first + max(1, round(span.duration * rate))
@@ -76,16 +80,16 @@ class PictureSource:
             self.report.note(f"{self.path}: {following} of {len(self.paths)} pictures follow the one before as in a film: derained as its frames")
 
     def _frame(self, path: Path, pts: int) -> Frame:
-        (picture, beside), film = self._load(path), self.kind == "sequence"
-        layout = self.video.layout if film else nearest(picture.format)
-        size = (self.video.width, self.video.height) if film else (picture.width, picture.height)
+        picture, beside = self._load(path)
+        layout = self.video.layout if self._alike else nearest(picture.format)
+        size = (self.video.width, self.video.height) if self._alike else (picture.width, picture.height)
         if size != (picture.width, picture.height):
             self.report.note(f"{path}: {picture.width}x{picture.height} is scaled to the first picture's {size[0]}x{size[1]}")
         picture = convert(picture, layout, *size)
-        name = _number(path, self.path) if film else path.name
+        name = _number(path, self.path) if self.kind == "sequence" else path.name
         planes = planes_of(picture, layout)
         beside = beside.suited(gray=layout.planes == 1 and not layout.rgb)
-        return Frame(planes, layout, pts, self.video.time_base, 1, cut=not film, picture=picture, name=name, embedded=beside)
+        return Frame(planes, layout, pts, self.video.time_base, 1, picture=picture, name=name, embedded=beside)
 
     def _load(self, path: Path) -> tuple[av.VideoFrame, Embedded]:
         try:

@@ -168,7 +168,7 @@ def keeper(job: Job, runtime: Runtime) -> Keep | None:
 
 @contextmanager
 def _pictures(job: Job, report: Report) -> Iterator[PictureSource]:
-    yield PictureSource(job.source, job.span, report, job.limit, job.rate)
+    yield PictureSource(job.source, job.span, report, job.limit, job.rate, alike=kind(job.target, kind(job.source)) == "video")
 
 
 def _kept(job: Job) -> Kept | None:
@@ -186,8 +186,6 @@ def _writer(job: Job, source: Reader, report: Report, kept: Kept | None) -> Abst
     video = widened(source.video, job.compare)
     if kind(job.target, kind(job.source)) != "video":
         return open_pictures(job.target, kind(job.source), video, report)
-    if kind(job.source) == "folder":
-        raise OptionError(f"{job.target}: a folder of single pictures is no film; give a folder, or number them and give img_%04d.png as IN")
     return open_sink(job.target, video, job.settings, report, source if isinstance(source, Source) else None, job.facts(), kept)
 
 

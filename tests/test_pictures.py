@@ -1,13 +1,14 @@
 """One picture, numbered ones, a folder: in and out."""
 
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from derain_video.pipeline.errors import DerainError, OpenError, OptionError, WriteError
+from derain_video.pipeline.errors import DerainError, OpenError, WriteError
 from derain_video.pipeline.part import left
 from derain_video.pipeline.run import Job, run
 
@@ -99,6 +100,17 @@ def test_pictures_of_a_folder_that_follow_each_other_are_a_film(tmp_path, runtim
     assert runtime.looks == 3 and report.notes == [f"{folder}: 4 of 7 pictures follow the one before as in a film: derained as its frames"]
 
 
+def test_a_folder_becomes_a_film(tmp_path, runtime, look):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(8, 13):
+        paint(folder / f"{i}.png", 2 * i, size=(64, 96) if i < 12 else (48, 80))
+    report = run(Job(folder, tmp_path / "out.mp4", rate=Fraction(10)), runtime)
+    seen = look(tmp_path / "out.mp4")
+    assert seen.times == [Fraction(i, 10) for i in range(5)] and {(p.width, p.height) for p in seen.pictures} == {(96, 64)}
+    assert f"{folder / '12.png'}: 80x48 is scaled to the first picture's 96x64" in report.notes
+
+
 def test_the_current_folder_as_output(clip, fake, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -119,11 +131,6 @@ def damaged(tmp_path: Path) -> Path:
     return path
 
 
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "in").mkdir()
-    return paint(tmp_path / "in" / "a.png").parent
-
-
 def empty(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     return tmp_path / "in"
@@ -141,7 +148,6 @@ def sequence(tmp_path: Path) -> Path:
         (absent, "out.png", OpenError, "no such file"),
         (damaged, "out.png", OpenError, "damaged"),
         (empty, "out", OpenError, "no picture there"),
-        (folder, "out.mp4", OptionError, "no film"),
         (sequence, "out.png", WriteError, "img_%04d.png"),
     ],
 )
@@ -149,7 +155,7 @@ def test_bad_pictures_are_one_line_and_leave_nothing(tmp_path, runtime, make, ta
     source = make(tmp_path)
     with pytest.raises(kind, match=message) as fault:
         run(Job(source, tmp_path / target), runtime)
-    assert isinstance(fault.value, (DerainError, OptionError)) and "\n" not in str(fault.value)
+    assert isinstance(fault.value, DerainError) and "\n" not in str(fault.value)
     assert not (tmp_path / target).exists() and not list(tmp_path.glob("*.part*"))
 
 
