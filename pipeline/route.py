@@ -89,17 +89,27 @@ def signature(y: Plane, peak: int) -> Signature:
     return Signature(thumb, energy * scale)
 
 
-APART, ALIKE = 14.0, 0.5
-"""Thumbnails of neighbours in a film differ by less, in 8-bit code values, and correlate by more: those of all clips that we have do, in rain at
-night, too. Of 128,000 pairs of unrelated stills none do, of the same at a third of their brightness 1 %."""
+THIN = 40
+"""Of a frame's lines, the share that bright things must be wide to count in the next: rain is thinner."""
+
+APART, ALIKE = 12.0, 0.6
+"""Thumbnails of neighbours in a film differ by less, in 8-bit code values, and correlate by more: those of all 91 clips that we have do, under three
+kinds of rain. Of 128,000 pairs of unrelated stills none do, of the same at a third of their brightness 0.2 %."""
 
 
 def follows(after: Frame, before: Frame) -> bool:
     """Whether one picture looks as if it came after the other in a film."""
     if (after.layout, after.planes[0].shape) != (before.layout, before.planes[0].shape):
         return False
-    one, other = (signature(luma(frame), frame.layout.peak) for frame in (after, before))
-    return one.distance(other) < APART and _correlation(one.thumb, other.thumb) > ALIKE
+    one, other = _ground(after), _ground(before)
+    return float(np.abs(one - other).mean()) < APART and _correlation(one, other) > ALIKE
+
+
+def _ground(frame: Frame) -> NDArray[np.float32]:
+    """A thumbnail without rain, and without all else that is bright and thin."""
+    y = luma(frame)
+    dark = cv2.erode(y, np.ones((1, max(1, min(y.shape) // THIN)), np.uint8))
+    return cv2.resize(dark, THUMB, interpolation=cv2.INTER_AREA).astype(np.float32) * (255 / frame.layout.peak)
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -159,8 +159,8 @@ def test_an_unknown_pattern_is_refused(runtime):
 @pytest.mark.parametrize(
     "scores, pattern",
     [
-        ([0.56, 0.44, 0.0, 0.0], "clear"),
-        ([0.54, 0.12, 0.13, 0.21], "downpour"),
+        ([0.58, 0.42, 0.0, 0.0], "clear"),
+        ([0.56, 0.11, 0.13, 0.20], "downpour"),
         ([0.43, 0.35, 0.13, 0.09], "light"),
         ([0.4, 0.1, 0.2, 0.3], "downpour"),
         ([0.0, 0.1, 0.6, 0.3], "heavy"),
