@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,8 @@ def _routing(command: argparse.ArgumentParser) -> None:
 
 
 def _common(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], Result]) -> None:
-    command.add_argument("--runtime", default="auto", help="auto, onnx, openvino, torch or tensorrt (default %(default)s)")
+    several: dict[str, Any] = {"nargs": "+", "default": ["auto"], "metavar": "RUNTIME"} if run is speed else {"default": "auto"}
+    command.add_argument("--runtime", **several, help="auto, onnx, openvino, torch or tensorrt (default auto)")
     command.add_argument("--precision", default="auto", help="of the runtime (default %(default)s)")
     command.add_argument("--model", default="fast", help="size of the networks (default %(default)s)")
     if run is not speed:
@@ -149,11 +151,12 @@ def _kept(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], 
     command.set_defaults(run=run)
 
 
-def _load(options: argparse.Namespace) -> Runtime:
+def _load(options: argparse.Namespace, name: str = "") -> Runtime:
+    """The runtime that was asked for; name: this one."""
     from ..export.runtime import load
 
     folder = getattr(options, "graphs", None)
-    runtime = load(options.runtime, model=options.model, precision=options.precision, threads=options.threads, folder=folder)
+    runtime = load(name or options.runtime, model=options.model, precision=options.precision, threads=options.threads, folder=folder)
     return _seeing(runtime, options)
 
 
@@ -215,8 +218,7 @@ def perception(options: argparse.Namespace) -> Result:
 def speed(options: argparse.Namespace) -> Result:
     from . import report
 
-    with _load(options) as runtime:
-        return report.speed(options, runtime)
+    return report.speed(options, partial(_load, options))
 
 
 def trace(options: argparse.Namespace) -> Result:

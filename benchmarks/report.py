@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -122,11 +122,18 @@ def paired(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     return origin() | pairs.as_json(scores)
 
 
-def speed(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
-    """Measures every size, prints the table; returns the figures."""
+def speed(options: argparse.Namespace, opened: Callable[[str], Runtime]) -> dict[str, Any]:
+    """Measures every size by every runtime, prints the table; returns the figures. opened: gives a runtime by its name."""
     network = peer.load(options.peer) if options.peer else None
-    with TemporaryDirectory() as folder, tqdm(options.sizes, unit="size", leave=False) as bar:
-        results = [_one_size(size, options, runtime, network, Path(folder)) for size in bar]
+    for name in options.runtime:
+        opened(name).close()  # one that is not there is told at once
+    results = []
+    with TemporaryDirectory() as folder, tqdm(total=len(options.runtime) * len(options.sizes), unit="row", leave=False) as bar:
+        for name in options.runtime:
+            with opened(name) as runtime:
+                for size in options.sizes:
+                    results.append(_one_size(size, options, runtime, network, Path(folder)))
+                    bar.update()
     print(speeds.table(results))
     return origin() | {"preset": options.preset} | speeds.as_json(results)
 

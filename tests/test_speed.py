@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from derain_video.benchmarks import cli, origin, peer, routing, scene, speed
+from derain_video.benchmarks import cli, origin, peer, report, routing, scene, speed
 from derain_video.benchmarks.footage import Clip, FootageError
 from derain_video.benchmarks.speed import Pace, Run
 from derain_video.export.runtime.base import Clean
@@ -38,6 +39,11 @@ class Watching:
         return Clean(y, uv, np.zeros(y.shape, np.uint8))
 
     def close(self) -> None: ...
+
+    def __enter__(self) -> Watching:
+        return self
+
+    def __exit__(self, *fault: object) -> None: ...
 
 
 def test_the_steady_pace_leaves_start_up_out() -> None:
@@ -103,6 +109,22 @@ def test_table_has_a_row_for_each_size() -> None:
     row = speed.Speed("360p", 10, "onnx", "fp32", "cpu", 300, 50, 45, 40.5, 0.93, 0.8, 20, 31, None)
     lines = speed.table([row, row]).splitlines()
     assert len(lines) == 3 and " ".join(lines[1].split()) == "360p onnx fp32 300 50 45 40.5 0.93 0.8 20 31 - -"
+
+
+def test_every_runtime_has_a_row_for_each_size(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def row(size: str, options: object, runtime: Any, *rest: object) -> speed.Speed:
+        return speed.Speed(size, 10, runtime.name, "fp32", "cpu", 300, 50, 45, 40.5, 0.93, 0.8, 20, 31, None)
+
+    def load(options: object, name: str) -> Any:
+        made = Watching()
+        made.name = name
+        return made
+
+    monkeypatch.setattr(report, "_one_size", row)
+    monkeypatch.setattr(cli, "_load", load)
+    assert cli.main(["speed", "--runtime", "openvino", "onnx", "--sizes", "360p", "720p"]) == 0
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [["360p", "openvino"], ["720p", "openvino"], ["360p", "onnx"], ["720p", "onnx"]]
 
 
 def test_a_peer_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
