@@ -1,7 +1,7 @@
 """Work on the GPU at fixed addresses: planes are copied in, a CUDA graph is replayed, planes are copied out; all on one stream.
 
-Used by the torch runtime, as it was run on an H200, and by the TensorRT runtime, which was run on no GPU by us; nor was what is fed with
-tensors that are on the GPU, and answers with such.
+Used by the torch runtime, which was run on an H200 while captures kept other threads off the GPU (commit e465e89), and by the TensorRT runtime.
+No GPU has run that one, nor what is fed with tensors that are on the GPU and answers with such.
 """
 
 from __future__ import annotations
