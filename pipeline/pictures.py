@@ -20,9 +20,9 @@ from .decode import LIMIT, Packet, Span, Video, check_size, convert, turn
 from .embedded import Embedded
 from .encode import stored
 from .errors import OpenError, WriteError, line
+from .films import filmed
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
 from .report import Report
-from .route import filmed
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NUMBER = re.compile(r"%0?(\d*)d")

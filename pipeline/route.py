@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Protocol
 
 import cv2
@@ -87,46 +86,6 @@ def signature(y: Plane, peak: int) -> Signature:
     steps = rows[:, 1:].size
     energy = cv2.norm(rows[:, 1:], rows[:, :-1], cv2.NORM_L1) / steps if steps else 0.0
     return Signature(thumb, energy * scale)
-
-
-THIN = 40
-"""Of a frame's lines, the share that bright things must be wide to count in the next: rain is thinner."""
-
-APART, ALIKE = 12.0, 0.6
-"""Thumbnails of neighbours in a film differ by less, in 8-bit code values, and correlate by more: those of all 91 clips that we have do, under three
-kinds of rain. Of 128,000 pairs of unrelated stills none do, of the same at a third of their brightness 0.2 %."""
-
-
-def follows(after: Frame, before: Frame) -> bool:
-    """Whether one picture looks as if it came after the other in a film."""
-    if (after.layout, after.planes[0].shape) != (before.layout, before.planes[0].shape):
-        return False
-    one, other = _ground(after), _ground(before)
-    return float(np.abs(one - other).mean()) < APART and _correlation(one, other) > ALIKE
-
-
-def _ground(frame: Frame) -> NDArray[np.float32]:
-    """A thumbnail without rain, and without all else that is bright and thin."""
-    y = luma(frame)
-    dark = cv2.erode(y, np.ones((1, max(1, min(y.shape) // THIN)), np.uint8))
-    return cv2.resize(dark, THUMB, interpolation=cv2.INTER_AREA).astype(np.float32) * (255 / frame.layout.peak)
-
-
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """1 for equal ones; 0 where one is all alike."""
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / max(1e-6, np.sqrt((a * a).sum() * (b * b).sum())))
-
-
-def filmed(pictures: Iterator[Frame]) -> Iterator[Frame]:
-    """Pictures with a cut before each that does not follow the one before it as in a film. Two alone are no film: it takes three in a row."""
-    held, following, before = None, False, False
-    for picture in chain(pictures, (None,)):
-        if held:
-            later = picture is not None and follows(picture, held)
-            yield held.replace(cut=not (following and (before or later)))
-            following, before = later, following
-        held = picture
 
 
 class Cuts:

@@ -100,7 +100,8 @@ class Networks:
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         if views.dtype != np.uint8 or views.ndim != 4 or views.shape[1:] != (3, 224, 224):
             raise OptionError(f"views are (N, 3, 224, 224) uint8, not {views.shape} {views.dtype}")
-        scores: NDArray[np.float32] = self._network(Graph(PERCEPTION))({"views": views})[0]
+        scores: NDArray[np.float32]
+        (scores,) = self._network(Graph(PERCEPTION))({"views": views})
         return scores
 
     def derain(self, pattern: str, y: Planes, uv: Planes, near: Planes, peak: int, model: str = "") -> Clean:
