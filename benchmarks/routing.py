@@ -1,14 +1,20 @@
-"""The cached, hysteretic routing against routing that looks at every frame: hits, agreement, switches, on takes and on clips joined at random."""
+"""The cached, hysteretic routing against routing that looks at every frame: hits, agreement, switches, on takes and on clips joined at random;
+and what it costs beside deraining."""
 
 from __future__ import annotations
 
 import random
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..export.runtime.base import Runtime
+from ..models.spec import PATTERNS
+from ..pipeline.derain import derain
 from ..pipeline.report import Report
 from ..pipeline.route import Perceiver, Routing, route
 from .footage import Bytes, Clip, resized
@@ -27,13 +33,15 @@ TAKE = 250
 
 @dataclass(frozen=True)
 class Joined:
-    """Routing of long clips. hit_rate, agreement: shares of its frames, 0..1; perceive_ms: mean per frame, with the cache."""
+    """Routing of long clips. hit_rate, agreement, on_rain (on whether it rains at all): shares of its frames, 0..1; perceive_ms: mean per frame,
+    with the cache."""
 
     joins: str
     frames: int
     minutes: float
     hit_rate: float
     agreement: float
+    on_rain: float
     switches_per_minute: float
     switches_per_minute_uncached: float
     cuts: int
@@ -46,6 +54,20 @@ def measure(clips: Sequence[Clip], perceiver: Perceiver, seed: int = 0) -> list[
     order = shuffled(clips, seed)
     ways = {"none": [take(clip, TAKE) for clip in order], "cuts": [joined(order, 0)], "fades": [joined(order, FADE)]}
     return [_routed(name, those, perceiver) for name, those in ways.items()]
+
+
+def share(clips: Sequence[Clip], runtime: Runtime, seed: int = 0) -> float:
+    """Routing's part of the processor time, 0..1, that routing and deraining take together on takes of the clips, each in rain drawn for it."""
+    draw, routing, all_of_it = random.Random(seed), 0.0, 0.0
+    rain = [kind for kind in KINDS if not kind.dry]
+    for clip in clips:
+        seen = take(render(draw.choice(rain), resized(clip, SIZE))[0], TAKE)
+        begin = time.process_time()
+        routed = list(route(iter(frames(seen)), runtime, Report()))
+        routing += time.process_time() - begin
+        deque(derain(iter(routed), runtime, Report()), maxlen=0)
+        all_of_it += time.process_time() - begin
+    return routing / all_of_it
 
 
 def shuffled(clips: Sequence[Clip], seed: int) -> list[Clip]:
@@ -90,6 +112,7 @@ def _routed(name: str, clips: Sequence[Clip], perceiver: Perceiver) -> Joined:
         minutes=minutes,
         hit_rate=cached.hits / len(ours),
         agreement=float(np.mean([a == b for a, b in zip(ours, looked, strict=True)])),
+        on_rain=float(np.mean([(a == PATTERNS[0]) == (b == PATTERNS[0]) for a, b in zip(ours, looked, strict=True)])),
         switches_per_minute=cached.switches / minutes,
         switches_per_minute_uncached=every.switches / minutes,
         cuts=cached.cuts,
@@ -100,14 +123,14 @@ def _routed(name: str, clips: Sequence[Clip], perceiver: Perceiver) -> Joined:
 
 def table(results: Sequence[Joined]) -> str:
     counts = f"{'switches/min':>14}{'uncached':>10}{'cuts':>6}{'ms/frame':>10}{'uncached':>10}"
-    return "\n".join([f"{'joins':<8}{'frames':>7}{'hits':>8}{'agree':>8}{counts}", *map(_line, results)])
+    return "\n".join([f"{'joins':<8}{'frames':>7}{'hits':>8}{'agree':>8}{'on rain':>9}{counts}", *map(_line, results)])
 
 
 def _line(result: Joined) -> str:
     r = result
     switches = f"{r.switches_per_minute:14.1f}{r.switches_per_minute_uncached:10.1f}{r.cuts:6d}"
-    return f"{r.joins:<8}{r.frames:7d}{r.hit_rate:8.1%}{r.agreement:8.1%}{switches}{r.perceive_ms:10.2f}{r.perceive_ms_uncached:10.2f}"
+    return f"{r.joins:<8}{r.frames:7d}{r.hit_rate:8.1%}{r.agreement:8.1%}{r.on_rain:9.1%}{switches}{r.perceive_ms:10.2f}{r.perceive_ms_uncached:10.2f}"
 
 
-def as_json(results: Sequence[Joined]) -> dict[str, Any]:
-    return {"routing": [asdict(result) for result in results]}
+def as_json(results: Sequence[Joined], cost: float) -> dict[str, Any]:
+    return {"routing": [asdict(result) for result in results], "share_in_rain": cost}

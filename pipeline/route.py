@@ -2,7 +2,7 @@
 
 A signature (a tiny luma thumbnail and the energy of fine detail) is compared with that of the frame perceived last. The
 answer changes only if another pattern wins by a margin for some time; at a cut it counts at once. While another pattern wins,
-while fine detail changes, as in a fade, and while the scores change from look to look and the pattern does not lead by far, every frame
+while fine detail changes, as in a fade, and while the scores change so much from look to look that another may soon win, every frame
 is looked at: so the answer is that of looking at every frame throughout.
 """
 
@@ -38,27 +38,32 @@ class Perceiver(Protocol):
 class Routing:
     """Luma differences are in 8-bit code values, ages in seconds.
 
-    moved, detail: what makes a frame differ from the one perceived last: mean difference of the thumbnails, share of the energy.
+    moved, detail: what makes a frame differ from the one perceived last: mean difference of the thumbnails, share of the energy in dry weather.
+    flicker: that share in rain, whose detail comes and goes.
+    arrived, still: where thumbnails have differed by less than `still` from frame to frame of late, `arrived` takes the place of `moved`.
     steady: the energy is the median of so many frames, since that of rain flickers.
-    oldest: age at which perception runs in any case.
+    oldest: age at which perception runs in any case; in rain it doubles with each look that nothing else called for, up to `patient`. What
+    the cache misses in rain costs little: a network that works on. In dry weather it would leave rain in the picture.
     rest: age before which a thumbnail that differs is not looked at again after one that did. It doubles each time, up to half of
     `oldest`, while nothing else calls for a look: a camera that moves would else be looked through all the time.
-    shift: change of a score between two looks from which the next frame is looked at too, unless the pattern leads by `sure`: scores of
-    rain that comes and goes change all the time.
     margin, wait: by how much of the probability, and for how long, a new pattern must lead; between rain and none half as much is enough.
+    shift: the next frame is looked at, too, if another pattern would lead after this share of the change from the look before to the last one.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
     settle: in so many frames after a cut, above four times `cut`.
     """
 
-    moved: float = 16.0
+    moved: float = 20.0
     detail: float = 0.06
+    flicker: float = 0.1
+    arrived: float = 8.0
+    still: float = 1.0
     steady: int = 3
     oldest: float = 2.0
+    patient: float = 8.0
     rest: float = 0.1
-    shift: float = 0.06
-    sure: float = 0.3
     margin: float = 0.2
     wait: float = 0.4
+    shift: float = 0.5
     cut: float = 10.0
     jump: float = 3.0
     settle: int = 4
@@ -74,9 +79,9 @@ class Signature:
     def distance(self, other: Signature) -> float:
         return float(np.abs(self.thumb - other.thumb).mean())
 
-    def sharper(self, other: Signature, limits: Routing) -> bool:
-        """Whether fine detail differs."""
-        return abs(self.energy - other.energy) > limits.detail * other.energy + 0.2
+    def sharper(self, other: Signature, share: float) -> bool:
+        """Whether fine detail differs by more than that share."""
+        return abs(self.energy - other.energy) > share * other.energy + 0.2
 
 
 def signature(y: Plane, peak: int) -> Signature:
@@ -117,8 +122,9 @@ class Router:
         self.perceiver, self.report, self.limits = perceiver, report, limits or Routing()
         self.cuts = Cuts(self.limits)
         self.pattern = ""
-        self.rival, self.since = "", 0.0
-        self.rest = 0.0
+        self.rivals: list[list[float]] = []
+        self.since = 0.0
+        self.rest, self.patience = 0.0, self.limits.oldest
         self.scores: list[float] = []
         self.shifting = False
         self.energies: deque[float] = deque(maxlen=self.limits.steady)
@@ -131,7 +137,7 @@ class Router:
             cut = self.cuts.at(seen) or frame.cut
             seen = self._steady(seen, cut)
             self.report.cuts += cut and bool(self.pattern)
-            if cut or self._stale(seen, frame.seconds) or self._moved(seen, frame.seconds):
+            if cut or self._due(seen, frame.seconds):
                 self._perceive(frame, seen, cut)
                 self.report.misses += 1
             else:
@@ -145,60 +151,63 @@ class Router:
         self.energies.append(seen.energy)
         return replace(seen, energy=float(np.median(self.energies)))
 
-    def _stale(self, seen: Signature, now: float) -> bool:
-        """Whether to look whatever moves: then motion is looked at without rest again."""
+    def _due(self, seen: Signature, now: float) -> bool:
+        """Whether to look again, and how long motion and age alone call for no other look then."""
         assert self.perceived, "the first frame is a cut"
-        last, when = self.perceived
-        stale = bool(self.rival) or self.shifting or not 0 <= now - when < self.limits.oldest or seen.sharper(last, self.limits)
-        self.rest = 0.0 if stale else self.rest
-        return stale
-
-    def _moved(self, seen: Signature, now: float) -> bool:
-        assert self.perceived, "the first frame is a cut"
-        last, when = self.perceived
-        moved = now - when >= self.rest and seen.distance(last) > self.limits.moved
-        if moved:
-            self.rest = min(self.limits.oldest / 2, max(self.limits.rest, 2 * self.rest))
-        return moved
+        (last, when), limits, dry = self.perceived, self.limits, self.pattern == PATTERNS[0]
+        if self.rivals or self.shifting or seen.sharper(last, limits.detail if dry else limits.flicker):
+            self.rest, self.patience = 0.0, limits.oldest
+        elif now - when >= self.rest and seen.distance(last) > (limits.moved if self.cuts.usual > limits.still else limits.arrived):
+            self.rest, self.patience = min(limits.oldest / 2, max(limits.rest, 2 * self.rest)), limits.oldest
+        elif not 0 <= now - when < self.patience:
+            self.rest, self.patience = 0.0, limits.oldest if dry else min(limits.patient, 2 * self.patience)
+        else:
+            return False
+        return True
 
     def _perceive(self, frame: Frame, seen: Signature, cut: bool) -> None:
         y, uv = split(frame)
         scores = look(self.perceiver.perceive, y, uv, frame.layout.peak)
         self.perceived = seen, frame.seconds
-        shifted = not cut and any(abs(a - b) > self.limits.shift for a, b in zip(scores, self.scores, strict=False))
-        self.scores = scores
+        before, self.scores = self.scores, scores
         best = routed(scores)
         if cut or not self.pattern:
-            self.rest = 0.0
+            self.rest, self.patience = 0.0, self.limits.oldest
             self._switch(best)
-        elif best == self.pattern or not self._leads(scores, best):
-            self.rival = ""
-        elif best != self.rival:
-            self.rival, self.since = best, frame.seconds
-        elif frame.seconds - self.since >= self.limits.wait:
-            self._switch(best)
-        self.shifting = shifted and _certainty(scores, self.pattern) < self.limits.sure
+        elif best == self.pattern or self._lead(scores, best) < self._bar(best):
+            self.rivals.clear()
+        else:
+            self._challenge(scores, frame.seconds)
+        self.shifting = not cut and any(self._nearing(scores, before, other) for other in PATTERNS if other != self.pattern)
 
-    def _leads(self, scores: list[float], best: str) -> bool:
-        """Whether `best` leads far enough to be the pattern, in time."""
-        share = 0.5 if PATTERNS[0] in (best, self.pattern) else 1.0
-        return _lead(scores, best, self.pattern) >= share * self.limits.margin
+    def _challenge(self, scores: list[float], now: float) -> None:
+        """Another pattern leads: after a time it wins, by the mean of the scores. In dry weather all rain is one rival."""
+        if self.rivals and self.pattern != PATTERNS[0] and routed(scores) != routed(self.rivals[-1]):
+            self.rivals.clear()
+        self.since = self.since if self.rivals else now
+        self.rivals.append(scores)
+        if now - self.since >= self.limits.wait:
+            self._switch(routed([float(score) for score in np.mean(self.rivals, axis=0)]))
+
+    def _lead(self, scores: list[float], other: str) -> float:
+        """By how much of the probability another pattern leads, or below 0: from DRY on, and all rain as one, where one of the two is `clear`."""
+        if PATTERNS[0] in (other, self.pattern):
+            return 2 * (scores[0] - DRY) * (1 if other == PATTERNS[0] else -1)
+        return scores[PATTERNS.index(other)] - scores[PATTERNS.index(self.pattern)]
+
+    def _bar(self, other: str) -> float:
+        """The lead that lets another pattern win, in time."""
+        return self.limits.margin * (0.5 if PATTERNS[0] in (other, self.pattern) else 1.0)
+
+    def _nearing(self, scores: list[float], before: list[float], other: str) -> bool:
+        """Whether a further change of the scores could let another pattern lead."""
+        lead, last = self._lead(scores, other), self._lead(before, other)
+        return lead + self.limits.shift * abs(lead - last) >= self._bar(other)
 
     def _switch(self, pattern: str) -> None:
         self.report.switches += bool(self.pattern) and pattern != self.pattern
-        self.pattern, self.rival = pattern, ""
-
-
-def _lead(scores: list[float], one: str, other: str) -> float:
-    """By how much of the probability `one` leads over `other`, or below 0: from DRY on, and all rain as one, where one of them is `clear`."""
-    if PATTERNS[0] in (one, other):
-        return 2 * (scores[0] - DRY) * (1 if one == PATTERNS[0] else -1)
-    return scores[PATTERNS.index(one)] - scores[PATTERNS.index(other)]
-
-
-def _certainty(scores: list[float], pattern: str) -> float:
-    """By how much `pattern` leads over each of the others, at least."""
-    return min(_lead(scores, pattern, other) for other in PATTERNS if other != pattern)
+        self.pattern = pattern
+        self.rivals.clear()
 
 
 def route(frames: Iterator[Frame], perceiver: Perceiver, report: Report, pattern: str = "auto", limits: Routing | None = None) -> Iterator[Frame]:

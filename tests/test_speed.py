@@ -175,6 +175,20 @@ def test_routing_counts_hits_and_agreement(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(routing.table([none, cuts, fades]).splitlines()) == 4
 
 
+def test_the_share_of_routing_grows_with_what_a_look_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "SIZE", (160, 90))
+    monkeypatch.setattr(routing, "TAKE", 10)
+
+    class Slow(Watching):
+        def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+            end = time.process_time() + 1
+            while time.process_time() < end:
+                pass
+            return super().perceive(views)
+
+    assert 0 < routing.share(clips(), Watching()) < 0.9 < routing.share(clips(), Slow()) < 1
+
+
 def test_origin_names_machine_versions_and_commit() -> None:
     told = origin.origin()
     assert {"command", "date", "machine", "versions", "commit"} == set(told)
