@@ -129,7 +129,8 @@ def table(results: Sequence[Joined]) -> str:
 def _line(result: Joined) -> str:
     r = result
     switches = f"{r.switches_per_minute:14.1f}{r.switches_per_minute_uncached:10.1f}{r.cuts:6d}"
-    return f"{r.joins:<8}{r.frames:7d}{r.hit_rate:8.1%}{r.agreement:8.1%}{r.on_rain:9.1%}{switches}{r.perceive_ms:10.2f}{r.perceive_ms_uncached:10.2f}"
+    shares = f"{r.hit_rate:8.1%}{r.agreement:8.1%}{r.on_rain:9.1%}"
+    return f"{r.joins:<8}{r.frames:7d}{shares}{switches}{r.perceive_ms:10.2f}{r.perceive_ms_uncached:10.2f}"
 
 
 def as_json(results: Sequence[Joined], cost: float) -> dict[str, Any]:
