@@ -13,6 +13,7 @@ from ..models.options import THREADS, Parser, number
 from ..models.spec import RAINY
 from ..models.train.pairs import PairError
 from ..pipeline.errors import FAULTS
+from ..pipeline.place import check_folder
 from .footage import FootageError
 from .scene import SIZES
 
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one benchmark. Returns 0, or 2 after one line on stderr where the input is at fault."""
     options = parser().parse_args(argv)
     try:
+        for path in filter(None, (options.json, getattr(options, "sheet", None))):
+            check_folder(path)
         result: Result = options.run(options)
         if options.json:
             from .report import write

@@ -81,5 +81,10 @@ if __name__ == "__main__":
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
     parser.add_argument("--moving", action="store_true", help="the camera moves: derain each frame alone, many times slower")
     args = parser.parse_args()
-    with av.open(args.input) as video, av.open(args.output, "w") as clean_video:
-        run(video, clean_video, args.precision, args.moving)
+    if Path(args.output).resolve() == Path(args.input).resolve():
+        parser.error(f"{args.output}: is the input; give the output a name of its own")
+    try:
+        with av.open(args.input) as video, av.open(args.output, "w") as clean_video:
+            run(video, clean_video, args.precision, args.moving)
+    except av.FFmpegError as error:
+        parser.error(str(error))

@@ -22,7 +22,7 @@ from .codec import Settings
 from .compare import WAYS
 from .decode import LIMIT, Span
 from .errors import FAULTS, WriteError
-from .live.address import is_live
+from .live.address import SCHEMES, is_live
 from .part import left
 from .pictures import ENDINGS, NUMBER
 from .progress import Lines, bar
@@ -47,8 +47,8 @@ log = logging.getLogger("derain_video")
 
 def parser() -> Parser:
     p = Parser("derain-video", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("source", type=Path, metavar="IN")
-    p.add_argument("target", type=Path, metavar="OUT")
+    p.add_argument("source", type=_path, metavar="IN")
+    p.add_argument("target", type=_path, metavar="OUT")
     p.add_argument("--version", action="version", version=f"derain-video {__version__}")
     network_options(p.add_argument_group("networks"))
     _video_options(p.add_argument_group("video"))
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, stop: Stop) -> int:
     job, report = _job(args), Report(trace=Trace() if args.trace else None)
-    check_targets(job)
+    check_targets(job, args.report, args.trace)
     for path in filter(None, (job.target, job.mask, args.report, args.trace)):
         _may_replace(path, args)
     for path in [] if job.resume else left(job.target):
@@ -181,6 +181,12 @@ def _there(path: Path) -> bool:
     if path.suffix.lower() in ENDINGS and NUMBER.search(path.name):
         return any(path.parent.glob(NUMBER.sub("[0-9]*", path.name, count=1)))
     return path.exists()
+
+
+def _path(text: str) -> Path:
+    if not text or "://" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a file nor a stream of a kind that is known: {', '.join(SCHEMES)}")
+    return Path(text)
 
 
 def _seconds(text: str) -> float:

@@ -258,7 +258,7 @@ class Source:
 
     def _layout(self, picture: av.VideoFrame) -> Layout:
         pixels = (picture.sw_format if self._keep else None) or picture.format
-        if any(component.is_alpha for component in pixels.components):
+        if any(component.is_alpha for component in pixels.components) or self.stream.metadata.get("alpha_mode") == "1":  # of VP8 and VP9, beside it
             self.report.note(f"{self.path}: not kept: transparency")
         return nearest(pixels)
 

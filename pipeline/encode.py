@@ -23,6 +23,7 @@ from .decode import Packet, Source, Video
 from .errors import FullError, WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
 from .part import Facts, Kept
+from .place import url
 from .report import Report
 from .tracks import FRAGMENTED, Tracks, told
 
@@ -60,6 +61,7 @@ class Sink:
         kept: Kept | None = None,
     ) -> None:
         self.container, self.path, self.report, self.kept = container, path, report, kept
+        self.remedy = "begin anew"
         self._latest = self._end = -(1 << 62)
         self._held: Packet | None = None
         self._encoded_frames = 0
@@ -212,7 +214,7 @@ class Sink:
             yield
         except (av.FFmpegError, ValueError) as error:
             if getattr(error, "errno", None) in FULL:
-                raise FullError(f"{self.path}: no room left on the disk; free some, and --resume continues {self.container.name}") from error
+                raise FullError(f"{self.path}: no room left on the disk; free some, and {self.remedy}") from error
             raise WriteError(f"{self.path}: {self._reason(error)}") from error
 
     def _reason(self, error: Exception) -> str:
@@ -298,7 +300,7 @@ def open_sink(
 ) -> Iterator[Sink]:
     """A video file. Under its own name it appears when the `with` is left without an error, and not otherwise.
 
-    facts: of the job, which a later run must agree with to continue this one. kept: from such a run; its file is removed in the end.
+    facts: of the job, which a later run must agree with to continue this one; None: none can. kept: from such a run; its file is removed in the end.
     """
     first, second = part.names(path)
     mine = second if kept and kept.path == first else first
@@ -310,16 +312,18 @@ def open_sink(
                 _check_encoder(sink, part.read_note(path), kept)
             elif facts is not None:
                 part.write_note(path, {**facts, **sink.facts()})
+            if facts is not None:
+                sink.remedy = f"--resume continues {mine}"
             yield sink
             sink.finish()
         if sink.tracks:
             sink.tracks.check(mine)
         _rename(mine, path)
-    except FullError:
-        if container.format.name in FRAGMENTED:
-            fragments.cut(mine)
-        raise
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, FullError) and facts is not None:
+            if container.format.name in FRAGMENTED:
+                fragments.cut(mine)
+            raise
         mine.unlink(missing_ok=True)
         if not kept:
             part.clear(path)
@@ -352,7 +356,7 @@ def _rename(mine: Path, path: Path) -> None:
 
 def _open(mine: Path, path: Path) -> av.container.OutputContainer:
     try:
-        container = av.open(str(mine), "w")
+        container = av.open(url(mine), "w")
     except (av.FFmpegError, OSError, ValueError) as error:
         why = f"no container has the ending {path.suffix!r}; give .mp4 or .mkv, or name_%04d.png for pictures"
         raise WriteError(f"{path}: cannot be written: {why if isinstance(error, ValueError) else line(error)}") from error

@@ -22,6 +22,7 @@ from .encode import stored
 from .errors import OpenError, WriteError, line
 from .films import filmed
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
+from .place import url
 from .report import Report
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -93,9 +94,11 @@ class PictureSource:
 
     def _load(self, path: Path) -> tuple[av.VideoFrame, Embedded]:
         try:
-            with av.open(str(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
+            with av.open(url(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
                 stream = container.streams.video[0]
                 check_size(stream.width, stream.height, self.limit, path)
+                if stream.codec_context.name == "mjpeg":
+                    stream.codec_context.options = {"err_detect": "explode"}  # else what is cut off comes gray or green
                 picture = next(container.decode(stream))
         except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
             if isinstance(error, OpenError):
@@ -208,7 +211,7 @@ def _listed(path: Path, what: str) -> list[Path]:
     if what == "picture":
         return [path]
     if what == "folder":
-        return sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS), key=_counted)
+        return sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file() and not p.name.startswith(".")), key=_counted)
     found = [(int(_number(p, path)), p) for p in path.parent.glob("*") if _number(p, path)]
     return [p for _, p in sorted(found)]
 

@@ -25,6 +25,7 @@ from .errors import DerainError, OptionError, WriteError
 from .frame import Frame
 from .part import Facts, Kept, resumed
 from .pictures import PictureSink, PictureSource, kind, open_pictures
+from .place import check_folder
 from .report import Report
 from .route import route
 
@@ -186,7 +187,8 @@ def _writer(job: Job, source: Reader, report: Report, kept: Kept | None) -> Abst
     video = widened(source.video, job.compare)
     if kind(job.target, kind(job.source)) != "video":
         return open_pictures(job.target, kind(job.source), video, report)
-    return open_sink(job.target, video, job.settings, report, source if isinstance(source, Source) else None, job.facts(), kept)
+    facts = None if job.mask else job.facts()
+    return open_sink(job.target, video, job.settings, report, source if isinstance(source, Source) else None, facts, kept)
 
 
 def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManager[Writer]:
@@ -196,16 +198,15 @@ def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManag
     return open_sink(job.mask, mask_video(video), job.settings, report)
 
 
-def check_targets(job: Job) -> None:
-    """WriteError if an output is an input, another output or the root of all folders, or if its folder is not there."""
+def check_targets(job: Job, *others: Path | None) -> None:
+    """WriteError if an output, of the job or another, is an input, another output or the root of all folders, or if its folder is not there."""
     seen = [job.source.resolve()]
-    for path in filter(None, (job.target, job.mask)):
+    for path in filter(None, (job.target, job.mask, *others)):
         if path.resolve() in seen or _same(path, job.source):
             raise WriteError(f"{path}: is the input, or another output; give it a name of its own")
         if not path.resolve().name:
             raise WriteError(f"{path}: is no place for an output; name a file or a folder")
-        if not path.absolute().parent.is_dir():
-            raise WriteError(f"{path}: the folder {path.parent} is not there; make it first")
+        check_folder(path)
         seen.append(path.resolve())
 
 

@@ -63,6 +63,16 @@ def test_report(clip, command):
     assert told["cache"]["hits"] + told["cache"]["misses"] == 20
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names without colons")
+@pytest.mark.parametrize("name", ["2026-01-31T14:00:00.mp4", "concat:x.mp4", "http:x.mkv"])
+def test_a_name_with_a_colon_is_a_file(clip, command, look, monkeypatch, name):
+    source = clip()
+    monkeypatch.chdir(source.parent)
+    source.rename(name)
+    assert command(name, f"o:{name}", "-q") == 0
+    assert len(look(source.with_name(f"o:{name}")).pictures) == 20
+
+
 def test_quiet_says_nothing(clip, command, capsys):
     source = clip()
     assert command(source, source.with_name("out.mp4"), "-q") == 0
@@ -102,7 +112,12 @@ def test_replacing_needs_yes(clip, command, capsys):
         (["in.mp4", "out.mp4", "--threads", "9" * 30], "from 0 to 1024"),
         (["in.mp4", "out.mp4", "--mask", "in.mp4"], "is the input"),
         (["in.mp4", "out.mp4", "--mask", "out.mp4"], "another output"),
-        (["in.mp4", "out.mp4", "--report", "in.mp4"], "is there already"),
+        (["in.mp4", "out.mp4", "--report", "in.mp4", "-y"], "is the input"),
+        (["in.mp4", "out.mp4", "--trace", "out.mp4"], "another output"),
+        (["in.mp4", "out.mp4", "--trace", "t.json", "--report", "t.json"], "another output"),
+        (["in.mp4", "out.mp4", "--report", "absent/r.json"], "the folder absent is not there"),
+        (["in.mp4", ""], "neither a file nor a stream"),
+        (["srt://127.0.0.1:9000", "out.mp4"], "rtsp, rtsps, rtmp"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(clip, command, capsys, monkeypatch, argv, word):

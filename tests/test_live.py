@@ -192,6 +192,17 @@ def test_waiting_keeps_each_frame_of_a_file_and_its_end_is_the_end(clip, runtime
     assert len(heard(recorded)) > 40
 
 
+@pytest.mark.parametrize("codec, options", [("libx265", {"preset": "medium"}), ("libx264", {"preset": "medium"})])
+def test_what_a_decoder_holds_back_arrives_too_and_the_sound_beside_it(clip, runtime, tmp_path, codec, options):
+    source = clip("in.ts", codec=codec, options=options, times=[i * 512 for i in range(40)], sound=True)
+    report = LiveReport()
+    assert run_live(job_of(source, tmp_path / "rec.mkv"), runtime, report)
+    (recorded,) = tmp_path.glob("rec*.mkv")
+    assert (report.arrived, report.dropped, len(film(recorded)[0])) == (40, 0, 40)
+    late = [heard(path)[0] - film(path)[0][0] for path in (recorded, source)]
+    assert late[0] == pytest.approx(late[1], abs=0.05)
+
+
 def heard(path):
     """When its packets of sound are played, in seconds."""
     with av.open(str(path)) as container:

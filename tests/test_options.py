@@ -39,6 +39,7 @@ def test_a_number_beyond_bounds_is_refused_with_them(kind: type[int], text: str)
         ("export.cli", ["onnx", "--precision", "int3"], "derain-export onnx: argument --precision"),
         ("benchmarks.cli", ["speed", "--frames", "9" * 30], "derain-bench speed: argument --frames"),
         ("models.train.cli", ["generalist", "in", "--minutes", "0"], "derain-train: argument --minutes: '0'"),
+        ("models.train.cli", ["clip", "in", "--device", "abacus"], "derain-train: argument --device: 'abacus' is not there"),
     ],
 )
 def test_every_command_complains_in_one_line(module: str, argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,8 @@ def test_a_folder_of_single_pictures(tmp_path, runtime):
     paint(folder / "a.png")
     paint(folder / "b.jpg", size=(50, 70))
     (folder / "notes.txt").write_text("not a picture")
+    (folder / "._a.png").write_text("what macOS leaves beside a picture")
+    (folder / "c.png").mkdir()
     run(Job(folder, tmp_path / "out"), runtime)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
     assert read(tmp_path / "out" / "b.jpg").shape == (50, 70, 3)
@@ -131,6 +133,12 @@ def damaged(tmp_path: Path) -> Path:
     return path
 
 
+def cut_off(tmp_path: Path) -> Path:
+    path = paint(tmp_path / "in.jpg")
+    path.write_bytes(path.read_bytes()[:-600])
+    return path
+
+
 def empty(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     return tmp_path / "in"
@@ -147,6 +155,7 @@ def sequence(tmp_path: Path) -> Path:
     [
         (absent, "out.png", OpenError, "no such file"),
         (damaged, "out.png", OpenError, "damaged"),
+        (cut_off, "out.jpg", OpenError, "damaged"),
         (empty, "out", OpenError, "no picture there"),
         (sequence, "out.png", WriteError, "img_%04d.png"),
     ],

@@ -235,3 +235,13 @@ def test_without_anything_to_continue_it_begins_anew(clip, runtime, look):
 )
 def test_only_pictures_without_a_gap_are_kept(times, count):
     assert part.whole(times) == count
+
+
+def test_a_full_disk_keeps_nothing_that_could_not_be_continued(clip):
+    source = clip(times=[i * 512 for i in range(300)], sound=True)
+    out, mask = source.with_name("out.mp4"), source.with_name("mask.mp4")
+    process = start(source, out, "--mask", mask, pause=0, room=60_000)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert said == f"derain-video: {out}: no room left on the disk; free some, and begin anew\n"
+    assert os.listdir(source.parent) == [source.name]

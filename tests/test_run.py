@@ -340,3 +340,11 @@ def test_a_fault_of_the_runtime_keeps_its_name(clip, fake):
         with pytest.raises(GraphError, match=r"^no graphs there$"):
             go(source, Broken(), target)
     assert os.listdir(source.parent) == ["in.mp4"]
+
+
+def test_transparency_beside_the_pictures_is_told_of_and_not_claimed(clip, runtime):
+    source = clip("in.webm", codec="libvpx-vp9", pixels="yuva420p")
+    _, report = go(source, runtime, "out.webm")
+    assert f"{source}: not kept: transparency" in report.notes
+    with av.open(str(source)) as before, av.open(str(source.with_name("out.webm"))) as after:
+        assert before.streams.video[0].metadata["alpha_mode"] == "1" and "alpha_mode" not in map(str.lower, after.streams.video[0].metadata)

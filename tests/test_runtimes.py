@@ -334,6 +334,10 @@ def test_the_edge_runner_takes_the_network_of_a_size_that_has_one(clip: Path, tm
         shutil.copy(manifest.GRAPHS / graph.file, folder)
     shutil.copy(edge.RUNNER, folder / "run.py")
     run_edge(folder, clip)
+    for source, why in ((clip, "is the input"), (tmp_path / "absent.mp4", "No such file")):
+        done = subprocess.run([sys.executable, "run.py", str(source), str(clip)], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 2 and why in done.stderr and "Traceback" not in done.stderr
+    run_edge(folder, clip)
     assert edge.readme("quality").count("trtexec --onnx=") == 3
 
 

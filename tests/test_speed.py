@@ -195,7 +195,10 @@ def test_origin_names_machine_versions_and_commit() -> None:
     assert told["machine"]["cores"] >= 1 and told["versions"]["numpy"] == np.__version__
 
 
-@pytest.mark.parametrize("arguments", [["routing", "nowhere"], ["speed", "--peer", "nobody:here"], ["speed", "--clip", "nowhere.mp4"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["routing", "nowhere"], ["speed", "--peer", "nobody:here"], ["speed", "--clip", "nowhere.mp4"], ["quality", ".", "--sheet", "nowhere/s.png"]],
+)
 def test_bad_input_is_one_line(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

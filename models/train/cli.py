@@ -55,8 +55,19 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--workers", type=number(int, 1, THREADS), default=1, help="processes that render rain")
     top.add_argument("--storms", type=number(int, 1), default=240, help="kinds of rain that each of them renders first (default: %(default)s)")
     top.add_argument("--compile", action="store_true", help="the sub-networks' step by torch.compile: a minute at the start; for GPUs")
-    top.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    top.add_argument("--device", type=_device, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:1")
     return top
+
+
+def _device(name: str) -> str:
+    """The name of a device that is there."""
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        kind = ""
+    if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()):
+        return name
+    raise argparse.ArgumentTypeError(f"{name!r} is not there; give cpu, or cuda where torch finds an NVIDIA GPU")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from ..cli import Stop, logged, network_options, signals
 from ..codec import Settings
 from ..decode import LIMIT
 from ..errors import FAULTS, OptionError
+from ..place import check_folder
 from .address import Address, is_live, redacted
 from .intake import Reading
 from .state import LiveReport
@@ -125,6 +126,8 @@ def _job(args: argparse.Namespace) -> LiveJob:
         raise OptionError(f"{args.source}: neither IN nor OUT is live; leave out the live options")
     if args.source.scheme == "file" and not Path(args.source.url).exists():
         raise OptionError(f"{args.source}: no such file")
+    if args.report:
+        check_folder(args.report)
     reading = Reading(args.transport, args.wait, args.attempts, args.max_pixels)
     settings = Settings(crf=args.crf, preset=args.preset)
     return LiveJob(

@@ -31,6 +31,11 @@ class Timeline:
         """A new connection: its first picture is put at the time that has gone by."""
         self._offset = None
 
+    @property
+    def runs(self) -> bool:
+        """Whether a picture has set the clock of this connection."""
+        return self._offset is not None
+
     def picture(self, seconds: float | None) -> int:
         """Stamp of the next picture. seconds: its time on the connection's clock, None if it has none."""
         now = self._now()

@@ -72,6 +72,7 @@ class Intake:
         wait = reading.wait or address.finite
         self.frames: Mailbox[Arrival] = Mailbox(KEPT if wait else NEWEST, wait)
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
+        self._early: deque[Packet] = deque(maxlen=SOUND_HELD)
         self.fault: Exception | None = None
         self._timeline, self._session = Timeline(), 0
         self._first, self._seen = 0.0, 0.0
@@ -149,14 +150,16 @@ class Intake:
         video.thread_type = "SLICE"  # frame threads would hold frames back
         self._timeline.reset()
         self.sound.clear()
+        self._early.clear()
         due = time.monotonic() + KEY_WAIT
-        first = True
+        first, begun = True, video.name == "h264"  # which may have no key frames; its decoder knows where to begin
         for packet in container.demux([video, *sounds]):
             if self._halt.is_set():
                 return
+            begun = begun or (packet.stream_index == video.index and packet.is_keyframe)
             if packet.stream_index != video.index:
                 self._hear(packet)
-            elif packet.is_keyframe or not first or video.name == "h264":  # H.264 may have no key frames; its decoder knows where to begin
+            elif begun:
                 for picture in self._decoded(packet):
                     if first:
                         self._welcome(picture)
@@ -182,6 +185,8 @@ class Intake:
         video = describe(picture, stream)
         seconds = None if picture.pts is None or not picture.time_base else float(picture.pts * picture.time_base)
         stamp = self._timeline.picture(seconds)
+        while self._early and self._timeline.runs:
+            self._hear(self._early.popleft())
         if self.address.bursts:
             self._halt.wait(max(0.0, float(stamp * TICK) - (at - self._begun(at))))  # at the speed of a camera
             at = time.monotonic()
@@ -204,6 +209,9 @@ class Intake:
 
     def _hear(self, packet: Packet) -> None:
         if packet.pts is None or not packet.size or not packet.time_base:
+            return
+        if not self._timeline.runs:  # decoders hold pictures back: what is heard meanwhile goes with them
+            self._early.append(packet)
             return
         stamp = self._timeline.sound(float(packet.pts * packet.time_base))
         if stamp is not None:
