@@ -61,4 +61,5 @@ def demand(parity: Parity, precision: str, what: str) -> None:
     """ParityError unless `what` is as close to torch as its precision must be."""
     if not fits(parity, precision):
         limit = f"at most {MOST_FP32 * parity.peak // 255}" if precision == "fp32" else f"at least {LEAST_DB[precision]:.0f} dB"
-        raise ParityError(f"{what}: {parity} from torch, {precision} is to keep {limit}; it was not kept")
+        remedy = "; take its ranges from other footage, --frames" if precision == "int8" else ""
+        raise ParityError(f"{what}: {parity} from torch, {precision} is to keep {limit}; it was not kept{remedy}")

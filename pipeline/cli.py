@@ -66,8 +66,8 @@ def network_options(g: argparse._ArgumentGroup) -> None:
 
 
 def _video_options(g: argparse._ArgumentGroup) -> None:
-    g.add_argument("--codec", default="", help="encoder, h264 or libx265 say; default: the input's codec if OUT can hold it")
-    g.add_argument("--crf", type=float, help="quality as the encoder counts it, less is better; default: near-transparent")
+    g.add_argument("--codec", default="", help="encoder, h264 or libx265 say; default: the input's if it is current and fits OUT, else h264")
+    g.add_argument("--crf", type=number(float, 0, 63), help="quality as the encoder counts it, less is better; default: near-transparent")
     g.add_argument("--preset", default="", help="speed as the encoder names it; default: a fast one")
     g.add_argument("--hwaccel", choices=hwaccel.WAYS, default="none", help="auto: decode and encode on an NVIDIA GPU where it can; default: none")
     g.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="begin there: seconds or [h:]m:s")

@@ -97,7 +97,7 @@ def _fastest(precision: str, shipped: bool) -> Opener:
         except RuntimeMissing as error:
             log.warning("%s", error)
         else:
-            log.info("runtime %s: %s", name, why)
+            log.info("runtime %s: %s", name, why if precision == "auto" else f"the fastest that is there and offers {precision}")
             return backend
     raise RuntimeMissing(f"no runtime that offers precision {precision} is there: {INSTALL['onnx']}")
 
