@@ -23,7 +23,7 @@ from .compare import WAYS
 from .decode import LIMIT, Span
 from .errors import FAULTS, WriteError
 from .live.address import SCHEMES, is_live
-from .part import left
+from .part import left, note
 from .pictures import ENDINGS, NUMBER
 from .progress import Lines, bar
 from .report import Report
@@ -118,7 +118,8 @@ def _run(args: argparse.Namespace, stop: Stop) -> int:
     for path in filter(None, (job.target, job.mask, args.report, args.trace)):
         _may_replace(path, args)
     for path in [] if job.resume else left(job.target):
-        _may_replace(path, args, "is left of a run that was cut off; --resume continues it, -y begins anew")
+        how = "--resume continues it, -y begins anew" if note(job.target).exists() else "-y begins anew"
+        _may_replace(path, args, f"is left of a run that was cut off; {how}")
     with load(args.runtime, model=args.model, precision=args.precision, threads=args.threads) as runtime:
         report.facts = _facts(args, runtime)
         run(job, runtime, report, stop, None if args.quiet else bar)

@@ -290,7 +290,17 @@ def test_giving_up_is_one_line_without_credentials(server, runtime, caplog):
     assert "secret" not in str(fault.value) + caplog.text and caplog.text.count("trying again") == 1
 
 
-@pytest.mark.parametrize("source, targets", [("rtsp://a/b", ["rtsp://a/b"]), ("rtsp://a/b", ["-", "-"]), ("rtsp://a/b", ["http://a/c"])])
+@pytest.mark.parametrize(
+    "source, targets",
+    [
+        ("rtsp://a/b", ["rtsp://a/b"]),
+        ("rtsp://a/b", ["-", "-"]),
+        ("rtsp://a/b", ["http://a/c"]),
+        ("rtsp://a/b", ["udp://a:99999"]),
+        ("udp://a", ["-"]),
+        ("tcp://a/b:1", ["-"]),
+    ],
+)
 def test_outputs_that_cannot_be(source, targets):
     with pytest.raises(OptionError):
         job_of(source, *targets)
@@ -390,6 +400,14 @@ def test_a_full_disk_is_said_and_the_other_output_goes_on(server, tmp_path, endi
     (later,) = (path for path in tmp_path.iterdir() if path.name not in whole)
     assert grows(film(later)[0]) and grows(film(later)[1])
     assert any(grows(film(tmp_path / name)[0]) for name in whole)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names without colons")
+def test_names_with_colons(clip, runtime, tmp_path):
+    source = clip("in.ts").rename(tmp_path / "14:00.ts")
+    assert run_live(job_of(source, tmp_path / "rec %H:%M.mkv"), runtime)
+    (recorded,) = tmp_path.glob("rec*:*.mkv")
+    assert len(film(recorded)[0]) == 20
 
 
 def test_from_stdin_to_stdout(clip):

@@ -245,3 +245,11 @@ def test_a_full_disk_keeps_nothing_that_could_not_be_continued(clip):
     assert process.returncode == 2
     assert said == f"derain-video: {out}: no room left on the disk; free some, and begin anew\n"
     assert os.listdir(source.parent) == [source.name]
+
+
+def test_what_is_left_beside_a_mask_begins_anew(clip):
+    source = clip(times=[i * 512 for i in range(300)])
+    out = source.with_name("out.mp4")
+    kill_after(60, source, out, "--mask", source.with_name("mask.mp4"))
+    _, said = start(source, out).communicate(timeout=60)
+    assert said == f"derain-video: {out.with_name('out.part.mp4')}: is left of a run that was cut off; -y begins anew\n"

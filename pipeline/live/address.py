@@ -6,10 +6,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..place import url
+
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "http", "https")
 
 RTMP_KEY = re.compile(r"(rtmps?://[^\s/]+/[^\s/]+/)[^\s'\"]+")
 USER = re.compile(r"(\w+://)[^\s'\"]*@")  # to the last @: passwords with / or @ in them are written unquoted
+PORT = re.compile(r"\w+://[^/?]*:(\d{1,5})(?:[/?]|$)")
 QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+")
 
 SILENCE = 3.0
@@ -75,12 +78,18 @@ class Address:
         """FFmpeg's container for an output; empty: by the ending."""
         return FORMATS.get(self.scheme, "")
 
+    @property
+    def complete(self) -> bool:
+        """Whether it has the port that its scheme cannot do without."""
+        port = PORT.match(self.url)
+        return self.scheme not in ("udp", "tcp") or bool(port and 0 < int(port[1]) < 1 << 16)
+
     def secret(self) -> bool:
         return str(self) != self.url
 
     def to_open(self) -> str:
         """What FFmpeg opens as an input."""
-        return "pipe:0" if self.scheme == "-" else self.url
+        return "pipe:0" if self.scheme == "-" else url(Path(self.url)) if not self.live else self.url
 
     def read_options(self, transport: str, limit: int) -> dict[str, str]:
         """Low delay, and an end to waiting. transport: tcp or udp, for RTSP."""

@@ -63,6 +63,9 @@ class LiveJob:
     def __post_init__(self) -> None:
         if [target.scheme for target in self.targets].count("-") > 1 or len({target.url for target in self.targets}) < len(self.targets):
             raise OptionError("an output is given twice; give each a name of its own")
+        for address in (self.source, *self.targets):
+            if not address.complete:
+                raise OptionError(f"{address}: has no port from 1 to 65535; give {address.scheme}://host:port")
         for target in self.targets:
             if target.url == self.source.url and target.url != "-":
                 raise OptionError(f"{target}: is the input; publish under another name")
