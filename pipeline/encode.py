@@ -20,7 +20,7 @@ from av.stream import Disposition
 
 from . import codec, fragments, hdr, hwaccel, part
 from .decode import Packet, Source, Video
-from .errors import FullError, WriteError, line
+from .errors import FullError, OptionError, WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
 from .part import Facts, Kept
 from .place import url
@@ -66,7 +66,10 @@ class Sink:
         self._held: Packet | None = None
         self._encoded_frames = 0
         self._begun, self._waiting = False, deque[Packet]()
-        self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
+        try:
+            self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
+        except OptionError as error:
+            raise OptionError(f"{path}: {error}") from error
         if self.encoder in codec.COUNTING:
             video = codec.counted(video)
         self._step = round(1 / (video.rate * video.time_base))

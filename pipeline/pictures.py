@@ -97,7 +97,7 @@ class PictureSource:
             with av.open(url(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
                 stream = container.streams.video[0]
                 check_size(stream.width, stream.height, self.limit, path)
-                if stream.codec_context.name == "mjpeg":
+                if jpeg := stream.codec_context.name == "mjpeg":
                     stream.codec_context.options = {"err_detect": "explode"}  # else what is cut off comes gray or green
                 picture = next(container.decode(stream))
         except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
@@ -108,7 +108,7 @@ class PictureSource:
         beside = embedded.read(path)
         if picture.rotation and not beside.exif:
             self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
-        if any(component.is_alpha for component in picture.format.components):
+        if any(component.is_alpha for component in picture.format.components) and not jpeg:  # CMYK comes with a fourth component, too
             self.report.note(f"{path}: not kept: transparency")
         return picture, beside
 
