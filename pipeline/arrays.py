@@ -60,7 +60,10 @@ class Derainer:
 
     def film(self, pictures: Iterable[Plane], before: int = BEFORE, after: int = AFTER) -> Iterator[Plane]:
         """Consecutive frames of equal size, in order. State is drawn from `before` and `after` neighbours. Each is given after one more
-        than `after` were taken; 0 for live, with `before` up to 4: then none is waited for. ValueError if one is no picture, or unlike the first."""
+        than `after` were taken; 0 for live, with `before` up to 4: then none is waited for. ValueError if one is no picture, or unlike the first,
+        and for less than 0 neighbours."""
+        if min(before, after) < 0:
+            raise ValueError(f"{before} neighbours before and {after} after: give 0 or more")
         frames = route(self._frames(pictures), self.runtime, self.report, self.pattern)
         for frame in derain_frames(frames, self.runtime, self.report, before, after, by_pattern=self.by_pattern, whole=self.whole):
             yield frame.planes[0]

@@ -27,6 +27,9 @@ ENCODERS = {
 }
 """Codec of the input -> encoder. Every other input becomes H.264, or what the container has instead."""
 
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+"""Of x264 and x265, which else print what is wrong themselves."""
+
 FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video", "mpeg1video", "mjpeg")
 EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video")
 """Encoders whose halved chroma needs even sizes."""
@@ -101,6 +104,8 @@ def options(name: str, settings: Settings, container: str, layout: str = "", lig
     quality = "cq" if name in hwaccel.NVENC.values() else "crf"
     asked = {quality: f"{settings.crf:g}"} if settings.crf is not None else {}
     if settings.preset:
+        if name in ("libx264", "libx265") and settings.preset not in PRESETS:
+            raise OptionError(f"--preset {settings.preset}: {name} has {', '.join(PRESETS)}")
         asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
     ordered = {"bf": "0"} if container in ("avi", "asf") else {}
     profile = {"profile": PROFILES[name][layout]} if layout in PROFILES.get(name, {}) else {}

@@ -41,6 +41,12 @@ def test_a_film_is_of_one_kind(runtime, other):
         list(derain([*pictures(2), *other], runtime))
 
 
+@pytest.mark.parametrize("around", [{"before": -1}, {"after": -1}])
+def test_fewer_neighbours_than_none(runtime, around):
+    with pytest.raises(ValueError, match="-1 .*give 0 or more"):
+        next(Derainer(runtime).film(pictures(2), **around))
+
+
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_no_rate(runtime, rate):
     with pytest.raises(ValueError, match="give more than 0 frames/s"):

@@ -13,7 +13,7 @@ from ... import __version__
 from ...export.runtime import Runtime, load
 from ...models.options import Parser, number
 from ..cli import Stop, logged, network_options, signals
-from ..codec import Settings
+from ..codec import PRESETS, Settings
 from ..decode import LIMIT
 from ..errors import FAULTS, OptionError
 from ..place import check_folder
@@ -53,7 +53,7 @@ def _stream_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="how RTSP cameras send; default: tcp")
     g.add_argument("--attempts", type=number(int, 0), default=0, metavar="N", help="give up IN after N failures in a row; default: never")
     g.add_argument("--crf", type=number(float, 0, 63), help="quality as x264 counts it, less is better; default: 23")
-    g.add_argument("--preset", default="", help="speed as x264 names it; default: veryfast")
+    g.add_argument("--preset", choices=PRESETS, default="", metavar="NAME", help="speed as x264 names it; default: veryfast")
     g.add_argument("--bitrate", type=number(int, 0, 1_000_000), default=0, metavar="KBIT", help="most kbit/s; default: no limit")
     g.add_argument("--segment", type=number(float, 1.0, DAY), default=60.0, metavar="SECONDS", help="length of each recorded file; default: 60")
     g.add_argument("--max-pixels", type=number(int, 0), default=LIMIT, metavar="N", help="refuse larger pictures; 0 takes any; default: %(default)s")
