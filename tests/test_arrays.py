@@ -43,7 +43,7 @@ def test_a_film_is_of_one_kind(runtime, other):
 
 @pytest.mark.parametrize("around", [{"before": -1}, {"after": -1}])
 def test_fewer_neighbours_than_none(runtime, around):
-    with pytest.raises(ValueError, match="-1 .*give 0 or more"):
+    with pytest.raises(ValueError, match="give 0 or more"):
         next(Derainer(runtime).film(pictures(2), **around))
 
 

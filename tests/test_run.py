@@ -233,7 +233,7 @@ BAD = {
     "unknown ending": (lambda clip: clip(), "out.xyz", {}, WriteError, "ending"),
     "unknown codec": (lambda clip: clip(), "out.mp4", {"settings": Settings("h999")}, OptionError, "h999"),
     "codec that does not fit": (lambda clip: clip(), "out.webm", {"settings": Settings("h264")}, OptionError, "--codec libvpx-vp9"),
-    "unknown preset": (lambda clip: clip(), "out.mp4", {"settings": Settings(preset="warp")}, WriteError, "libx264"),
+    "unknown preset": (lambda clip: clip(), "out.mp4", {"settings": Settings(preset="warp")}, OptionError, "warp: libx264 has ultrafast"),
     "unknown pattern": (lambda clip: clip(), "out.mp4", {"pattern": "hail"}, OptionError, "hail"),
     "begins after the end": (lambda clip: clip(), "out.mp4", {"span": Span(99)}, OpenError, "from 99 s"),
     "ends before the first picture": (lambda clip: clip(), "out.mp4", {"span": Span(0.01, 0.001)}, OpenError, "within 0.001 s .* longer --duration"),
