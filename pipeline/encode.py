@@ -23,7 +23,7 @@ from .decode import Packet, Source, Video
 from .errors import FullError, OptionError, WriteError, line
 from .frame import Frame, Layout, Plane, picture_of, planes_of
 from .part import Facts, Kept
-from .place import url
+from .place import file_url
 from .report import Report
 from .tracks import FRAGMENTED, Tracks, told
 
@@ -47,7 +47,7 @@ class Sink:
     """An open output. Give it frames in order; leave the `with` of open_sink to finish it.
 
     source: its other streams, chapters and metadata are taken over; None: there are none.
-    kept: pictures of an earlier run, which stand for the first frames.
+    kept: pictures of an earlier run, which stand for the first frames. remedy: what a full disk leaves to do.
     """
 
     def __init__(
@@ -59,9 +59,10 @@ class Sink:
         report: Report,
         source: Source | None = None,
         kept: Kept | None = None,
+        remedy: str = "begin anew",
     ) -> None:
         self.container, self.path, self.report, self.kept = container, path, report, kept
-        self.remedy = "begin anew"
+        self._remedy = remedy
         self._latest = self._end = -(1 << 62)
         self._held: Packet | None = None
         self._encoded_frames = 0
@@ -217,7 +218,7 @@ class Sink:
             yield
         except (av.FFmpegError, ValueError) as error:
             if getattr(error, "errno", None) in FULL:
-                raise FullError(f"{self.path}: no room left on the disk; free some, and {self.remedy}") from error
+                raise FullError(f"{self.path}: no room left on the disk; free some, and {self._remedy}") from error
             raise WriteError(f"{self.path}: {self._reason(error)}") from error
 
     def _reason(self, error: Exception) -> str:
@@ -310,13 +311,11 @@ def open_sink(
     container = _open(mine, path)
     try:
         with _closed(container):
-            sink = Sink(container, path, video, settings, report, source, kept)
+            sink = Sink(container, path, video, settings, report, source, kept, f"--resume continues {mine}" if facts is not None else "begin anew")
             if kept:
                 _check_encoder(sink, part.read_note(path), kept)
             elif facts is not None:
                 part.write_note(path, {**facts, **sink.facts()})
-            if facts is not None:
-                sink.remedy = f"--resume continues {mine}"
             yield sink
             sink.finish()
         if sink.tracks:
@@ -359,7 +358,7 @@ def _rename(mine: Path, path: Path) -> None:
 
 def _open(mine: Path, path: Path) -> av.container.OutputContainer:
     try:
-        container = av.open(url(mine), "w")
+        container = av.open(file_url(mine), "w")
     except (av.FFmpegError, OSError, ValueError) as error:
         why = f"no container has the ending {path.suffix!r}; give .mp4 or .mkv, or name_%04d.png for pictures"
         raise WriteError(f"{path}: cannot be written: {why if isinstance(error, ValueError) else line(error)}") from error

@@ -17,7 +17,7 @@ from av.codec.hwaccel import HWAccel
 
 from ..export.runtime import gpu
 from .errors import line
-from .place import url
+from .place import file_url
 
 WAYS = ("auto", "none")
 
@@ -53,11 +53,11 @@ def open_video(path: Path, hardware: bool, stay: bool = False, **how: Any) -> av
     if hardware:
         how["hwaccel"] = staying() if stay else HWAccel("cuda", allow_software_fallback=True)
     try:
-        container = av.open(url(path), **how)
+        container = av.open(file_url(path), **how)
     except (av.FFmpegError, OSError, RuntimeError) as error:
         if not how.pop("hwaccel", None):
             raise
-        container = av.open(url(path), **how)  # if the file is at fault, it says so
+        container = av.open(file_url(path), **how)  # if the file is at fault, it says so
         log.warning("%s: decoding in software, NVDEC fails: %s", path, line(error))
     return container
 

@@ -21,7 +21,7 @@ from av.bitstream import BitStreamFilterContext
 from .decode import Packet
 from .errors import WriteError, line
 from .frame import Frame
-from .place import url
+from .place import file_url
 
 HELD = 16
 """No codec shows a picture after more than so many that follow it in the file."""
@@ -131,7 +131,7 @@ class Kept:
             raise WriteError(f"{self.path}: frame {number} is not at the time of the input's; leave --resume out, -y starts anew")
 
     def _read(self) -> Iterator[Packet]:
-        with av.open(url(self.path), metadata_errors="replace") as container:
+        with av.open(file_url(self.path), metadata_errors="replace") as container:
             stream = container.streams[self.index]
             name = START_CODES.get(stream.codec_context.name if stream.codec_context else "")
             bare = BitStreamFilterContext(name, stream) if name else None
@@ -143,7 +143,7 @@ class Kept:
 def _times(path: Path, index: int) -> tuple[Fraction, list[int]]:
     """Time base, and pts of the packets of a stream up to the first that is damaged. Nothing of a file without a beginning."""
     times: list[int] = []
-    with contextlib.suppress(av.FFmpegError, IndexError), av.open(url(path), metadata_errors="replace") as container:
+    with contextlib.suppress(av.FFmpegError, IndexError), av.open(file_url(path), metadata_errors="replace") as container:
         stream = container.streams[index]
         with contextlib.suppress(av.FFmpegError):
             for packet in container.demux(stream):

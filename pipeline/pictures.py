@@ -22,7 +22,7 @@ from .encode import stored
 from .errors import OpenError, WriteError, line
 from .films import filmed
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
-from .place import url
+from .place import file_url
 from .report import Report
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -94,7 +94,7 @@ class PictureSource:
 
     def _load(self, path: Path) -> tuple[av.VideoFrame, Embedded]:
         try:
-            with av.open(url(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
+            with av.open(file_url(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
                 stream = container.streams.video[0]
                 check_size(stream.width, stream.height, self.limit, path)
                 if jpeg := stream.codec_context.name == "mjpeg":

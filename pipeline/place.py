@@ -7,7 +7,7 @@ from pathlib import Path
 from .errors import WriteError
 
 
-def url(path: Path) -> str:
+def file_url(path: Path) -> str:
     """A file whatever its name: of `14:00.mp4` FFmpeg would take what precedes the colon for a protocol."""
     return f"file:{path}"
 

@@ -13,7 +13,7 @@ import av
 from av.bitstream import BitStreamFilterContext
 
 from .decode import Packet, Source
-from .place import url
+from .place import file_url
 from .report import Report
 
 OWN_KEYS = re.compile(
@@ -73,7 +73,7 @@ class Tracks:
 
     def check(self, path: Path) -> None:
         """Says what the finished file does not tell: muxers drop tags that they have no place for, and say nothing."""
-        with av.open(url(path), metadata_errors="replace") as done:
+        with av.open(file_url(path), metadata_errors="replace") as done:
             kept = {key.lower() for key in done.metadata}
             lost = [key for key in told(self.source.container.metadata) if key.lower() not in kept]
             for language, stream in zip(self.languages, done.streams, strict=False):
@@ -146,7 +146,7 @@ def _is_cover(stream: av.stream.Stream) -> bool:
 
 def _cover(source: Source, index: int) -> bytes:
     """The picture, read ahead of everything else: an attachment lies before the first frame."""
-    with av.open(url(source.path), metadata_errors="replace") as container:
+    with av.open(file_url(source.path), metadata_errors="replace") as container:
         return next((bytes(packet) for packet in container.demux(container.streams[index]) if packet.size), b"")
 
 

@@ -179,50 +179,6 @@ def test_newest_wins_on_a_slow_machine_and_it_degrades_by_plan(server, fake, tmp
     assert {shape for _, shape, _, _ in runtime.calls} == {(1, 1, 128, 192), (1, 1, 64, 96)}
 
 
-def test_waiting_keeps_each_frame_of_a_file_and_its_end_is_the_end(clip, runtime, tmp_path):
-    source = clip(times=[i * 512 for i in range(40)], sound=True)
-    report = LiveReport()
-    (tmp_path / "hls").mkdir()
-    begin = time.monotonic()
-    assert run_live(job_of(source, tmp_path / "rec.mkv", tmp_path / "hls" / "live.m3u8"), runtime, report)
-    assert time.monotonic() - begin > 1.2
-    (recorded,) = tmp_path.glob("rec*.mkv")
-    assert (report.arrived, report.frames, report.dropped, len(film(recorded)[0])) == (40, 40, 0, 40)
-    assert "#EXTINF" in (tmp_path / "hls" / "live.m3u8").read_text() and len(film(tmp_path / "hls" / "live0.ts")[0]) == 40
-    assert len(heard(recorded)) > 40
-
-
-@pytest.mark.parametrize("codec, options", [("libx265", {"preset": "medium"}), ("libx264", {"preset": "medium"})])
-def test_what_a_decoder_holds_back_arrives_too_and_the_sound_beside_it(clip, runtime, tmp_path, codec, options):
-    source = clip("in.ts", codec=codec, options=options, times=[i * 512 for i in range(40)], sound=True)
-    report = LiveReport()
-    assert run_live(job_of(source, tmp_path / "rec.mkv"), runtime, report)
-    (recorded,) = tmp_path.glob("rec*.mkv")
-    assert (report.arrived, report.dropped, len(film(recorded)[0])) == (40, 0, 40)
-    late = [heard(path)[0] - film(path)[0][0] for path in (recorded, source)]
-    assert late[0] == pytest.approx(late[1], abs=0.05)
-
-
-def heard(path):
-    """When its packets of sound are played, in seconds."""
-    with av.open(str(path)) as container:
-        return [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.size]
-
-
-def test_sound_that_goes_on_after_the_last_picture_is_kept(clip, runtime, tmp_path):
-    short = tmp_path / "short.mkv"
-    with av.open(str(clip(times=[i * 512 for i in range(40)], sound=True))) as whole, av.open(str(short), "w") as out:
-        streams = [out.add_stream_from_template(stream) for stream in whole.streams]
-        for packet in whole.demux():
-            if packet.size and (packet.stream.type == "audio" or packet.dts * packet.time_base < 0.8):
-                packet.stream = streams[packet.stream_index]
-                out.mux(packet)
-    assert run_live(job_of(short, tmp_path / "rec.mkv"), runtime)
-    (recorded,) = tmp_path.glob("rec*.mkv")
-    after = [[at - film(path)[0][-1] for at in heard(path)[-30:]] for path in (short, recorded)]
-    assert after[1] == pytest.approx(after[0], abs=0.003) and after[0][-1] > 0.7
-
-
 def test_a_playlist_comes_in_bursts_and_goes_out_evenly(server, runtime, tmp_path):
     web = [sys.executable, "-m", "http.server", "18743", "--bind", "127.0.0.1", "-d", str(tmp_path)]
     with subprocess.Popen(web, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process, Publisher(server.url("in")):
@@ -237,16 +193,6 @@ def test_a_playlist_comes_in_bursts_and_goes_out_evenly(server, runtime, tmp_pat
             thread.join()
         process.terminate()
     assert report.dropped < report.arrived / 4
-
-
-@pytest.mark.parametrize("ending", ["mp4", "mkv"])
-def test_recordings_join_without_a_gap(clip, runtime, tmp_path, ending):
-    source = clip(times=[i * 512 for i in range(75)])
-    report = LiveReport()
-    assert run_live(job_of(source, tmp_path / f"rec.{ending}", segment=1.0), runtime, report)
-    parts = [film(path)[0] for path in sorted(tmp_path.glob(f"rec*.{ending}"))]
-    assert len(parts) == 3 and sum(map(len, parts)) == 75
-    assert all(times[0] == 0 and np.allclose(np.diff(times), 0.04, atol=1e-4) for times in parts)
 
 
 def test_transport_streams_over_udp(runtime):
@@ -400,14 +346,6 @@ def test_a_full_disk_is_said_and_the_other_output_goes_on(server, tmp_path, endi
     (later,) = (path for path in tmp_path.iterdir() if path.name not in whole)
     assert grows(film(later)[0]) and grows(film(later)[1])
     assert any(grows(film(tmp_path / name)[0]) for name in whole)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="names without colons")
-def test_names_with_colons(clip, runtime, tmp_path):
-    source = clip("in.ts").rename(tmp_path / "14:00.ts")
-    assert run_live(job_of(source, tmp_path / "rec %H:%M.mkv"), runtime)
-    (recorded,) = tmp_path.glob("rec*:*.mkv")
-    assert len(film(recorded)[0]) == 20
 
 
 def test_from_stdin_to_stdout(clip):

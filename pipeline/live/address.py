@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..place import url
+from ..place import file_url
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "http", "https")
 
@@ -89,7 +89,7 @@ class Address:
 
     def to_open(self) -> str:
         """What FFmpeg opens as an input."""
-        return "pipe:0" if self.scheme == "-" else url(Path(self.url)) if not self.live else self.url
+        return "pipe:0" if self.scheme == "-" else file_url(Path(self.url)) if not self.live else self.url
 
     def read_options(self, transport: str, limit: int) -> dict[str, str]:
         """Low delay, and an end to waiting. transport: tcp or udp, for RTSP."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import av
 
 from ..fragments import cut
-from ..place import url
+from ..place import file_url
 from .address import SOUND, Address, redacted, segment_name
 from .fault import reason
 
@@ -116,7 +116,7 @@ class Recording:
         self.close()
         self.name = free_name(time.strftime(self.pattern))
         options = FRAGMENTED if Path(self.name).suffix in FRAGMENTS else CLUSTERED
-        self.push, self.begin = Push(url(Path(self.name)), "", options, self.streams), at
+        self.push, self.begin = Push(file_url(Path(self.name)), "", options, self.streams), at
 
 
 def free_name(name: str) -> str:
