@@ -29,6 +29,9 @@ COVERAGE = {"light": (0.008, 0.07), "heavy": (0.10, 0.55), "downpour": (0.10, 0.
 TRANSMISSION = {"light": (0.95, 1.0), "heavy": (0.92, 1.0), "downpour": (0.45, 0.78)}
 """Share of the scene's light that the veil lets through at its middle height."""
 
+CLOUDBURST = 0.25
+"""Share of heavy rain and downpours in which three to five storms fall at once and little of the scene is left."""
+
 STEADY = 0.5
 """Share of clips in which a storm falls on from frame to frame."""
 
@@ -207,18 +210,26 @@ def weather(generator: torch.Generator, storms: Storms, pattern: str, mean: floa
     """Draws rain of one pattern over a scene whose mean luma is `mean` (0..1)."""
     g = generator
     shelf = storms["light" if pattern == "light" else "heavy"]
-    count = 1 if pattern == "light" or uniform(g, 0, 1) < 0.65 else 2 + int(uniform(g, 0, 1) < 0.4)
+    count, least = _force(g, pattern)
     chosen = tuple(shelf[int(torch.randint(len(shelf), (), generator=g))] for _ in range(count))
-    low = 0.35 if pattern == "light" else 0.4
     return Weather(
         pattern,
         chosen,
-        opacity=uniform(g, low, 1.0),
+        opacity=uniform(g, least, 1.0),
         brightness=min(1.0, max(0.35, mean + uniform(g, 0.15, 0.75))),
         additive=uniform(g, 0, 1) < 0.4,
         transmission=uniform(g, *TRANSMISSION[pattern]),
         airlight=min(0.95, max(0.3, mean + uniform(g, 0.1 if pattern == "downpour" else 0.0, 0.4))),  # mist as grey as the scene is not seen
     )
+
+
+def _force(g: torch.Generator, pattern: str) -> tuple[int, float]:
+    """How many storms fall at once, and the least opacity that they may have."""
+    if pattern == "light":
+        return 1, 0.35
+    if uniform(g, 0, 1) < CLOUDBURST:
+        return int(uniform(g, 3, 6)), 0.7
+    return (1 if uniform(g, 0, 1) < 0.65 else 2 + int(uniform(g, 0, 1) < 0.4)), 0.4
 
 
 def falls(generator: torch.Generator, weather: Weather, frames: int, height: int, width: int, mirror: bool) -> list[Tensor]:
