@@ -42,7 +42,7 @@ def compared(runtime: Runtime, pattern: str, each: bool) -> dict[str, Method]:
 
 def rendered(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """Quality under rendered rain, by the options of `derain-bench quality FOLDER`."""
-    chosen = [kinds.named(name) for name in options.kinds or kinds.BY_NAME]
+    chosen = kinds.chosen(options.kinds)
     clips = [enlarged(clip, options.lines) for clip in footage(options.folder, options.frames, options.clips)]
     return quality(chosen, clips, compared(runtime, options.pattern, options.each), options.sheet)
 
@@ -66,7 +66,7 @@ def measured(chosen: Sequence[Kind], clips: Sequence[Clip], by_name: Mapping[str
 
 def ablation(options: argparse.Namespace, runtime: Runtime, one: Runtime) -> dict[str, Any]:
     """One network against routing, by the options of `derain-bench ablation`. one: the runtime with one network for all rain."""
-    chosen = [kinds.named(name) for name in options.kinds or kinds.BY_NAME]
+    chosen = kinds.chosen(options.kinds)
     clips = footage(options.folder, options.frames, options.clips)
     alone = {name: methods.ours(runtime, name, by_pattern=True) for name in RAINY}
     single, routed = methods.ours(one, RAINY[0], by_pattern=True), methods.ours(runtime, by_pattern=True)
@@ -82,7 +82,7 @@ def ablation(options: argparse.Namespace, runtime: Runtime, one: Runtime) -> dic
 
 def temporal(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """Every kind of state, on clips under each kind of rain."""
-    chosen = [kind for kind in map(kinds.named, options.kinds or kinds.BY_NAME) if not kind.dry]
+    chosen = [kind for kind in kinds.chosen(options.kinds) if not kind.dry]
     clips = [clip for clip in footage(options.folder, options.frames, options.clips) if len(clip) > 1]
     if not clips or not chosen:
         raise FootageError(f"{options.folder}: no clips or no kinds of rain among those taken; state needs footage that moves, and rain")
@@ -95,7 +95,7 @@ def temporal(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 
 def stability(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
     """300 frames of each clip, at 640 x 360, under each kind of rain."""
-    chosen = [kinds.named(name) for name in options.kinds]
+    chosen = kinds.chosen(options.kinds)
     clips = [resized(clip, routing.SIZE) for clip in footage(options.folder, stabilities.SHOT, options.clips) if len(clip) >= stabilities.SHOT]
     if not clips:
         raise FootageError(f"{options.folder}: no clip of {stabilities.SHOT} frames or more among those taken; give longer ones")
