@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 from av.codec.codec import UnknownCodecError
 
+from ..export.runtime.threads import cores
 from . import hdr, hwaccel
 from .decode import Video
 from .errors import OptionError
@@ -46,7 +47,9 @@ PROFILES = {"dnxhd": {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx", "yuv444
 ORDER = {("ffv1", "rgb24"): "bgr0"}
 """Where an encoder wants the same values in another order."""
 
-QUIET = {"libx265": {"x265-params": "log-level=none"}}
+PARAMS = {"libx264": {"x264-params": "sync-lookahead=0"}, "libx265": {"x265-params": "log-level=none"}}
+"""Of x264: that it looks ahead in step with encoding, which holds fewer frames; what it writes is the same. Of x265: that it is quiet."""
+
 os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 takes no option for it
 
 
@@ -109,8 +112,9 @@ def options(name: str, settings: Settings, container: str, layout: str = "", lig
         asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
     ordered = {"bf": "0"} if container in ("avi", "asf") else {}
     profile = {"profile": PROFILES[name][layout]} if layout in PROFILES.get(name, {}) else {}
-    params = {key: ":".join(filter(None, (QUIET.get(name, {}).get(key), value))) for key, value in hdr.options(name, light or hdr.Hdr()).items()}
-    return {**DEFAULTS.get(name, {}), **profile, **QUIET.get(name, {}), **params, **ordered, **asked}
+    params = {key: ":".join(filter(None, (PARAMS.get(name, {}).get(key), value))) for key, value in hdr.options(name, light or hdr.Hdr()).items()}
+    threads = {"threads": str(cores())} if name == "libx264" else {}  # by itself it takes half as many more, which hold a frame each
+    return {**DEFAULTS.get(name, {}), **threads, **profile, **PARAMS.get(name, {}), **params, **ordered, **asked}
 
 
 def choose_layout(name: str, video: Video) -> Layout:

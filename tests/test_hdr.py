@@ -5,6 +5,7 @@ from fractions import Fraction
 import av
 import pytest
 
+from derain_video.pipeline import codec
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.decode import side_data
 from derain_video.pipeline.hdr import Hdr, hdr_of, lost, options
@@ -21,6 +22,7 @@ def test_the_words_of_the_encoders():
     }
     assert options("libx264", Hdr(light=(993, 402))) == {"x264-params": "cll=993,402"}
     assert options("ffv1", HDR10) == options("libx265", Hdr()) == {}
+    assert codec.options("libx264", Settings(), "mp4", light=Hdr(light=(993, 402)))["x264-params"] == "sync-lookahead=0:cll=993,402"
 
 
 @pytest.mark.parametrize(
