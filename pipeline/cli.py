@@ -117,9 +117,10 @@ def _run(args: argparse.Namespace, stop: Stop) -> int:
     check_targets(job, args.report, args.trace)
     for path in filter(None, (job.target, job.mask, args.report, args.trace)):
         _may_replace(path, args)
-    for path in [] if job.resume else left(job.target):
-        how = "--resume continues it, -y begins anew" if note(job.target).exists() else "-y begins anew"
-        _may_replace(path, args, f"is left of a run that was cut off; {how}")
+    for target in filter(None, (None if job.resume else job.target, job.mask)):
+        how = "--resume continues it, -y begins anew" if note(target).exists() else "-y begins anew"
+        for path in left(target):
+            _may_replace(path, args, f"is left of a run that was cut off; {how}")
     with load(args.runtime, model=args.model, precision=args.precision, threads=args.threads) as runtime:
         report.facts = _facts(args, runtime)
         run(job, runtime, report, stop, None if args.quiet else bar)

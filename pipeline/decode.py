@@ -22,6 +22,7 @@ from .errors import OpenError, OptionError, line
 from .frame import Frame, Layout, nearest, planes_of
 from .hdr import Hdr, hdr_of
 from .hwaccel import open_video
+from .place import file_url
 from .report import Report
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class Source:
         last = self._times.last
         if last is None or self._times.guessed or self._fed <= self._times.count + self.report.damaged:
             return
-        with av.open(str(self.path), metadata_errors="replace") as again:
+        with av.open(file_url(self.path), metadata_errors="replace") as again:
             stream = again.streams[self.stream.index]
             again.seek(last, stream=stream)
             for packet in again.demux(stream):

@@ -360,7 +360,7 @@ def _open(mine: Path, path: Path) -> av.container.OutputContainer:
     try:
         container = av.open(file_url(mine), "w")
     except (av.FFmpegError, OSError, ValueError) as error:
-        why = f"no container has the ending {path.suffix!r}; give .mp4 or .mkv, or name_%04d.png for pictures"
+        why = f"no container has the ending {path.suffix!r}; give .mp4 or .mkv, or for pictures name_%04d.png or a folder that is there"
         raise WriteError(f"{path}: cannot be written: {why if isinstance(error, ValueError) else line(error)}") from error
     if container.format.no_file:
         raise WriteError(f"{path}: {container.format.name} is more than one file; give .mp4 or .mkv")

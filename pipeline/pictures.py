@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def kind(path: Path, like: str = "") -> str:
     if path.is_dir() or str(path).endswith(("/", os.sep)) or (not path.suffix and like == "folder"):
         return "folder"
     if path.suffix.lower() in ENDINGS:
-        return "sequence" if NUMBER.search(path.name) else "picture"
+        return "sequence" if NUMBER.search(path.name) and not path.exists() else "picture"
     return "video"
 
 
@@ -58,7 +59,7 @@ class PictureSource:
         self.kind = kind(path)
         self._alike = alike or self.kind == "sequence"
         self.copied: deque[Packet] = deque()
-        first = int(span.start * rate)
+        first = int(Fraction(span.start).limit_denominator(1_000_000) * rate)
         last = None if span.duration is None else first + max(1, round(span.duration * rate))
         self.paths = _listed(path, self.kind)[first:last]
         if not self.paths:
@@ -156,16 +157,15 @@ class PictureSink:
         if self.kind == "folder":
             return frame.name if Path(frame.name).suffix else f"frame_{len(self.written) + 1:06d}.png"
         number = int(frame.name) if frame.name.isdigit() else len(self.written) + 1
-        return self.path.name % number
+        return NUMBER.sub(lambda found: str(number).zfill(int(found[1] or 0)), self.path.name, count=1)
 
 
 @contextmanager
 def open_pictures(path: Path, like: str, video: Video, report: Report) -> Iterator[PictureSink]:
     """Pictures under their own names appear when the `with` is left without an error, and not otherwise."""
     whole = path.resolve()  # `.` has no name
-    part = whole.with_name(f"{whole.name.replace('%', '')}.part")
     try:
-        part.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{whole.name.replace('%', '')}.part", dir=whole.parent))  # never one that is there
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {line(error)}") from error
     try:

@@ -14,7 +14,7 @@ import cv2
 
 from ..export.runtime.base import TENSORS, Runtime
 from ..export.runtime.threads import cores
-from . import hwaccel
+from . import hwaccel, part
 from .ahead import ahead
 from .codec import Settings
 from .compare import aside, compared, mask_video, widened
@@ -23,7 +23,7 @@ from .derain import DONE, align, restore
 from .encode import Sink, open_sink
 from .errors import DerainError, OptionError, WriteError
 from .frame import Frame
-from .part import Facts, Kept, resumed
+from .part import Facts, Kept
 from .pictures import PictureSink, PictureSource, kind, open_pictures
 from .place import check_folder
 from .report import Report
@@ -69,8 +69,8 @@ class Job:
     resume: bool = False
     whole: bool = False
 
-    def facts(self) -> Facts:
-        """What of the job decides about its pictures, for a run that continues it."""
+    def facts(self, model: str) -> Facts:
+        """What decides about its pictures, for a run that continues it. model: size of the networks."""
         there = self.source.stat() if self.source.is_file() else None
         return {
             "input": str(self.source.resolve()),
@@ -79,6 +79,7 @@ class Job:
             "start and duration": [self.span.start, self.span.duration],
             "codec, crf, preset": [self.settings.codec, self.settings.crf, self.settings.preset],
             "pattern": self.pattern,
+            "model": model,
             "compare": self.compare,
             "rate": str(self.rate),
             "full size": self.whole,
@@ -100,7 +101,8 @@ def run(
     """
     report, stop = report or Report(), stop or threading.Event()
     check_targets(job)
-    kept = _kept(job)
+    facts = job.facts(runtime.model)
+    kept = _kept(job, facts)
     done = kept.count if kept else 0
     with ExitStack() as opened:
         opened.enter_context(side_by_side())
@@ -113,7 +115,7 @@ def run(
             frames = aside(frames, opened.enter_context(_mask_writer(job, source.video, report)).write)
         if job.compare:
             frames = compared(frames, job.compare)
-        sink = opened.enter_context(_writer(job, source, report, kept))
+        sink = opened.enter_context(_writer(job, source, report, facts, kept))
         show = opened.enter_context(shown(source.video)) if shown else _silent
         write(sink, frames, source, report, stop, show)
     return report
@@ -172,23 +174,23 @@ def _pictures(job: Job, report: Report) -> Iterator[PictureSource]:
     yield PictureSource(job.source, job.span, report, job.limit, job.rate, alike=kind(job.target, kind(job.source)) == "video")
 
 
-def _kept(job: Job) -> Kept | None:
+def _kept(job: Job, facts: Facts) -> Kept | None:
     """What to continue, if that was asked for."""
     if not job.resume:
         return None
     if job.mask or kind(job.target, kind(job.source)) != "video":
         raise OptionError(f"--resume continues a video without --mask; {job.mask or job.target} begins anew: leave --resume out")
-    kept = resumed(job.target, job.facts())
+    kept = part.resumed(job.target, facts)
     log.info("%s", f"{kept.path}: {kept.count} frames are kept" if kept else f"{job.target}: nothing to continue, begins anew")
     return kept
 
 
-def _writer(job: Job, source: Reader, report: Report, kept: Kept | None) -> AbstractContextManager[Writer]:
+def _writer(job: Job, source: Reader, report: Report, facts: Facts, kept: Kept | None) -> AbstractContextManager[Writer]:
     video = widened(source.video, job.compare)
     if kind(job.target, kind(job.source)) != "video":
         return open_pictures(job.target, kind(job.source), video, report)
-    facts = None if job.mask else job.facts()
-    return open_sink(job.target, video, job.settings, report, source if isinstance(source, Source) else None, facts, kept)
+    tracks = source if isinstance(source, Source) else None
+    return open_sink(job.target, video, job.settings, report, tracks, None if job.mask else facts, kept)
 
 
 def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManager[Writer]:
@@ -199,15 +201,19 @@ def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManag
 
 
 def check_targets(job: Job, *others: Path | None) -> None:
-    """WriteError if an output, of the job or another, is an input, another output or the root of all folders, or if its folder is not there."""
+    """WriteError if an output, of the job or another, or what it is written as first, is an input or another output, if it is the root of all
+    folders, or if its folder is not there."""
     seen = [job.source.resolve()]
     for path in filter(None, (job.target, job.mask, *others)):
-        if path.resolve() in seen or _same(path, job.source):
-            raise WriteError(f"{path}: is the input, or another output; give it a name of its own")
         if not path.resolve().name:
             raise WriteError(f"{path}: is no place for an output; name a file or a folder")
+        named = path if path.name else path.absolute()  # `.` has no name
+        for each in (path, *part.names(named), part.note(named)):
+            if each.resolve() in seen or _same(each, job.source):
+                begun = "" if each == path else f"{each}, as which it is begun, "
+                raise WriteError(f"{path}: {begun}is the input, or another output; give it a name of its own")
+            seen.append(each.resolve())
         check_folder(path)
-        seen.append(path.resolve())
 
 
 def _same(path: Path, source: Path) -> bool:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from derain_video.pipeline.decode import Span
 from derain_video.pipeline.errors import DerainError, OpenError, WriteError
 from derain_video.pipeline.part import left
 from derain_video.pipeline.run import Job, run
@@ -121,6 +122,30 @@ def test_the_current_folder_as_output(clip, fake, tmp_path, monkeypatch):
     assert left(Path(".")) == []
     with pytest.raises(WriteError, match="no place for an output"):
         run(Job(clip(width=96, height=64), Path("/")), fake(["clear"]))
+
+
+def test_a_folder_beside_the_output_is_left_alone(tmp_path, runtime):
+    paint(tmp_path / "in.png")
+    (tmp_path / "out.png.part").mkdir()
+    (tmp_path / "out.png.part" / "mine.txt").write_text("precious")
+    run(Job(tmp_path / "in.png", tmp_path / "out.png"), runtime)
+    assert (tmp_path / "out.png.part" / "mine.txt").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png", "out.png.part"]
+
+
+def test_percent_signs_in_names(tmp_path, runtime):
+    paint(tmp_path / "my%20dog.png")
+    run(Job(tmp_path / "my%20dog.png", tmp_path / "one.png"), runtime)
+    run(Job(sequence(tmp_path), tmp_path / "100%_%03d.png"), runtime)
+    assert {path.name for path in tmp_path.glob("100*")} == {f"100%_{i:03d}.png" for i in range(3)}
+
+
+def test_pictures_begin_at_the_one_shown_then(tmp_path, runtime):
+    """The thirtieth at 1.16 s, though as a float that is a little less than 29/25."""
+    for i in range(31):
+        paint(tmp_path / f"in_{i}.png", size=(32, 32))
+    run(Job(tmp_path / "in_%d.png", tmp_path / "out_%d.png", Span(1.16)), runtime)
+    assert {path.name for path in tmp_path.glob("out*")} == {"out_29.png", "out_30.png"}
 
 
 def absent(tmp_path: Path) -> Path:

@@ -229,6 +229,7 @@ BAD = {
     "truncated": (lambda clip: cut(clip(), 0.5), "out.mp4", {}, OpenError, "cut off"),
     "no video stream": (lambda clip: _sound(clip().with_name("x.mp4")), "out.mp4", {}, OpenError, "no video stream"),
     "identical": (lambda clip: clip(), "in.mp4", {}, WriteError, "is the input"),
+    "a part of the output": (lambda clip: clip("out.part.mp4"), "out.mp4", {}, WriteError, "out.part.mp4, as which it is begun, is the input"),
     "no folder": (lambda clip: clip(), "absent/out.mp4", {}, WriteError, "folder"),
     "unknown ending": (lambda clip: clip(), "out.xyz", {}, WriteError, "ending"),
     "unknown codec": (lambda clip: clip(), "out.mp4", {"settings": Settings("h999")}, OptionError, "h999"),
