@@ -181,6 +181,7 @@ def test_another_job_does_not_continue_it(clip, runtime):
     runtime.model = "quality"
     with pytest.raises(WriteError, match="model 'fast', not 'quality'"):
         run(Job(source, out, resume=True), runtime)
+    runtime.model = "fast"
     with pytest.raises(OptionError, match="mask"):
         run(Job(source, out, resume=True, mask=out.with_name("m.mp4")), runtime)
     facts = json.loads(part.note(out).read_text())
