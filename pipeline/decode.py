@@ -22,6 +22,7 @@ from .errors import OpenError, OptionError, line
 from .frame import Frame, Layout, nearest, planes_of
 from .hdr import Hdr, hdr_of
 from .hwaccel import open_video
+from .joints import Joints
 from .place import file_url
 from .report import Report
 
@@ -122,7 +123,8 @@ class Source:
         self.zero = self._zero()
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
         self._times = Times(self.stream.time_base or Fraction(1, 90000), self.rate)
-        self._fed, self._seen = 0, Fraction(0)
+        self._fed, self._seen, self._begun = 0, Fraction(0), set[int]()
+        self._joints = Joints()
         self._seek()
         self._pictures = self._decode()
         first = next(self._pictures, None)
@@ -196,7 +198,9 @@ class Source:
         try:
             for packet in self.container.demux():
                 if packet.size:
-                    self._seen = max(self._seen, _last(packet))
+                    self._joints.mend(packet, self._seen)
+                    step = 1 / self.rate if packet.stream_index == self.stream.index else Fraction(0)
+                    self._seen = max(self._seen, _last(packet, step))
                     yield packet
         except av.EOFError:
             return
@@ -213,7 +217,15 @@ class Source:
         elif end is not None and begin * packet.time_base >= end:
             running.discard(packet.stream_index)
         elif not self.span.start or (begin + (packet.duration or 1)) * packet.time_base > self.zero:
-            self.copied.append(packet)
+            self._take(packet)
+
+    def _take(self, packet: Packet) -> None:
+        """Sends a packet aside; of another video in a span none before its first key frame, which players begin at."""
+        if packet.stream.type == "video" and self.span.start and packet.stream_index not in self._begun and not packet.is_keyframe:
+            self.report.note(f"{self.path}: the second video (stream {packet.stream_index}) begins at its next key frame")
+            return
+        self._begun.add(packet.stream_index)
+        self.copied.append(packet)
 
     def _pictures_of(self, packet: Packet | None) -> Iterator[av.VideoFrame]:
         """What a packet completes; None for what the decoder still holds. Damage is counted, and passed over."""
@@ -229,7 +241,7 @@ class Source:
     def _tail(self) -> Iterator[av.VideoFrame]:
         """What the decoder's frame threads lose after damage close to the end: decoded again without them."""
         last = self._times.last
-        if last is None or self._times.guessed or self._fed <= self._times.count + self.report.damaged:
+        if last is None or self._times.guessed or self._joints.moves[1:] or self._fed <= self._times.count + self.report.damaged:
             return
         with av.open(file_url(self.path), metadata_errors="replace") as again:
             stream = again.streams[self.stream.index]
@@ -246,11 +258,14 @@ class Source:
             left = round(self.container.duration / 1_000_000 * self.rate)
         if self.span.start or self.span.duration:
             left = round(min(self.span.duration or 1e9, left / self.rate - self.span.start) * self.rate)
+        metadata = dict(stream.metadata)
+        if self.span.start and metadata.pop("timecode", ""):
+            self.report.note(f"{self.path}: not kept: the time code, which --start would move")
         return Video(
             picture.width, picture.height, self._layout(picture), self._times.time_base, self.rate, max(0, left), context.name,
             (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
             stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(self._side_data(picture)) or turn(picture),
-            dict(stream.metadata), int(stream.disposition), hdr_of(dict(self._side_data(picture))), self._resident(picture) is not None,
+            metadata, int(stream.disposition), hdr_of(dict(self._side_data(picture))), self._resident(picture) is not None,
         )  # fmt: skip
 
     def _side_data(self, picture: av.VideoFrame) -> Iterable[tuple[str, bytes]]:
@@ -271,6 +286,8 @@ class Source:
         video = self.video
         if (picture.width, picture.height) != (video.width, video.height):
             self.report.note(f"{self.path}: pictures of {picture.width}x{picture.height} are scaled to the first one's {video.width}x{video.height}")
+        if picture.format.name != self._first.format.name:
+            self.report.note(f"{self.path}: pictures of {picture.format.name} are stored as the first one's {video.layout.name}")
         for name, _ in self._side_data(picture):
             if name in SPOKEN:
                 self.report.note(f"{self.path}: not kept: {SPOKEN[name]}")
@@ -287,6 +304,8 @@ class Source:
         declared = Fraction((self.container.start_time or 0) + (self.container.duration or 0), 1_000_000)
         if self._tells_duration and self._end() is None and declared - self._seen > SHORT:
             self.report.note(f"{self.path}: ends at {float(self._seen):.2f} s of {float(declared):.2f} s; was it cut off?")
+        if joints := len(self._joints.moves) - 1:
+            self.report.note(f"{self.path}: its clock begins anew {joints} times; what follows is moved to go on from there")
         if self.report.damaged:
             self.report.note(f"{self.path}: {self.report.damaged} damaged packets, whose frames are missing")
         if self._times.guessed:
@@ -295,10 +314,12 @@ class Source:
             self.report.note(f"{self.path}: {self._times.moved} frames not later than the one before: moved by one tick")
 
 
-def _last(packet: Packet) -> Fraction:
-    """Where a packet ends, in seconds."""
+def _last(packet: Packet, step: Fraction) -> Fraction:
+    """Where a packet ends, in seconds. step: how long it lasts where it does not tell."""
     begin = packet.pts if packet.pts is not None else packet.dts
-    return (begin + (packet.duration or 0)) * packet.time_base if begin is not None and packet.time_base else Fraction(0)
+    if begin is None or not packet.time_base:
+        return Fraction(0)
+    return begin * packet.time_base + (packet.duration * packet.time_base if packet.duration else step)
 
 
 class Times:

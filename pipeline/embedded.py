@@ -32,6 +32,9 @@ PIECE = 65_500
 LARGEST = 255 * PIECE
 """Most bytes of a profile: as many as go into JPEG's segments."""
 
+TURNS = ((1, 0, 0, 1), (-1, 0, 0, 1), (-1, 0, 0, -1), (1, 0, 0, -1), (0, 1, 1, 0), (0, 1, -1, 0), (0, -1, -1, 0), (0, -1, 1, 0))
+"""Exif's orientations, 1 to 8, as the signs of a, b, c and d of a display matrix."""
+
 NAMES = ("Exif, with the camera's orientation", "the colour profile", "XMP", "IPTC")
 MOST = {".png": (LARGEST, LARGEST, LARGEST, 0), ".jpg": (PIECE, LARGEST, PIECE, PIECE), ".jpeg": (PIECE, LARGEST, PIECE, PIECE)}
 """Bytes of each that files with that ending hold; others hold none."""
@@ -55,6 +58,14 @@ class Embedded:
         """What of it files with that ending do not take, in words."""
         parts = (self.exif, self.icc, self.xmp, self.iptc)
         return [name for name, part, most in zip(NAMES, parts, MOST.get(ending, (0, 0, 0, 0)), strict=True) if len(part) > most]
+
+
+def turned(matrix: tuple[int, ...]) -> Embedded:
+    """Exif that tells the orientation of a display matrix, 9 numbers; nothing for one that does more than turn and mirror."""
+    signs = tuple((matrix[place] > 0) - (matrix[place] < 0) for place in (0, 1, 3, 4))
+    if signs not in TURNS:
+        return Embedded()
+    return Embedded(exif=struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, TURNS.index(signs) + 1, 0, 0))
 
 
 def read(path: Path) -> Embedded:

@@ -39,6 +39,9 @@ COARSE = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "flv": Fract
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No room: on the disk, for the user, or in a file."""
 
+BT601 = frozenset((5, 6))
+"""FFmpeg's numbers for the matrix of BT.601, of 625 lines and of 525: the same."""
+
 DELAY = 2
 """Pictures that an encoder with B-frames holds back, as ours are set."""
 
@@ -77,7 +80,7 @@ class Sink:
         self._count, self._shown = -1, cast("Frame | None", None)  # where the encoder counts: the last place, and who has it
         self.layout = codec.choose_layout(self.encoder, video)
         self._on_gpu = video.resident and self.encoder in hwaccel.NVENC.values()
-        self.tags, self.video = video.tags, _in_layout(video, self.layout)
+        self.tags, self.video, self._from_rgb = video.tags, _in_layout(video, self.layout), video.layout.rgb
         self._say_changes(video)
         self.tracks = Tracks(source, container, report) if source else None
         if self.tracks:
@@ -139,7 +142,7 @@ class Sink:
     def _encoded(self, frame: Frame) -> Iterable[Packet]:
         self._encoded_frames += 1
         frame = frame if self._on_gpu else frame.landed()
-        return self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags)))
+        return self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags, self.video.tags[1] if self._from_rgb else 0)))
 
     def _mux(self, packet: Packet) -> None:
         """Sends the packet before this one. Fragments of MP4 need true durations, from one dts to the next: where one is too long,
@@ -167,6 +170,8 @@ class Sink:
         context.time_base = stream.time_base = video.time_base
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = video.tags
         context.thread_type = "AUTO"
+        if context.codec.canonical_name == "hevc" and self.container.format.name in FRAGMENTED:
+            context.codec_tag = "hvc1"  # players of Apple's take no hev1
         if video.aspect:
             context.sample_aspect_ratio = stream.sample_aspect_ratio = video.aspect
         stream.set_display_matrix(video.matrix)
@@ -227,16 +232,19 @@ class Sink:
         return f"{self.encoder} or the container refuses this: {line(error)}"
 
 
-def stored(frame: Frame, layout: Layout, tags: tuple[int, int, int, int]) -> Frame:
-    """The frame in the encoder's layout. Between Y'CbCr of equal depth no value changes: chroma is repeated, or neutral for gray.
+def stored(frame: Frame, layout: Layout, tags: tuple[int, int, int, int], matrix: int = 0) -> Frame:
+    """The frame in the encoder's layout. Between Y'CbCr of equal depth and matrix no value changes: chroma is repeated, or neutral for gray.
 
-    tags: range, matrix, primaries and transfer of the frame, as in Video.
+    tags: range, matrix, primaries and transfer of the frame, as in Video. matrix: that Y'CbCr shall have; 0: the frame's.
     """
     mine = frame.layout
-    if mine.name == layout.name:
+    now = tags[1] if tags[1] not in (0, 2) else (1 if frame.height >= 720 else 5)  # untagged: BT.709 where the picture is high, else BT.601
+    matrices = now, matrix or now
+    turned = mine.planes == layout.planes == 3 and not (matrices[0] == matrices[1] or BT601.issuperset(matrices))
+    if mine.name == layout.name and not turned:
         return frame
-    if mine.bits != layout.bits or mine.rgb or layout.rgb or _less_chroma(mine, layout) or _spreads(mine, layout, tags):
-        return _converted(frame, layout, tags)
+    if turned or mine.bits != layout.bits or mine.rgb or layout.rgb or _less_chroma(mine, layout) or _spreads(mine, layout, tags):
+        return _converted(frame, layout, tags, *matrices)
     chroma = [_repeated(plane, mine, layout, frame) for plane in frame.planes[1:]] or _neutral(frame, layout)
     return frame.replace(planes=(frame.planes[0], *chroma[: layout.planes - 1]), layout=layout, picture=None)
 
@@ -251,7 +259,7 @@ def _spreads(mine: Layout, layout: Layout, tags: tuple[int, int, int, int]) -> b
 
 
 def _full(layout: Layout, tags: tuple[int, int, int, int]) -> bool:
-    return layout.rgb or layout.planes == 1 or layout.name.startswith("yuvj") or tags[0] == 2
+    return layout.rgb or layout.name.startswith("yuvj") or tags[0] == 2 or (layout.planes == 1 and tags[0] != 1)
 
 
 def _repeated(plane: Plane, mine: Layout, layout: Layout, frame: Frame) -> Plane:
@@ -264,13 +272,12 @@ def _neutral(frame: Frame, layout: Layout) -> list[Plane]:
     return [grey, grey]
 
 
-def _converted(frame: Frame, layout: Layout, tags: tuple[int, int, int, int]) -> Frame:
-    """By FFmpeg's scaler, with the matrix of the tags: BT.709 where there are none and the picture is high, else BT.601."""
-    matrix = tags[1] if tags[1] not in (0, 2) else (1 if frame.height >= 720 else 5)
+def _converted(frame: Frame, layout: Layout, tags: tuple[int, int, int, int], now: int, matrix: int) -> Frame:
+    """By FFmpeg's scaler, from the one matrix to the other."""
     full = _full(frame.layout, tags)
     picture = picture_of(frame).reformat(
         format=layout.name,
-        src_colorspace=matrix,
+        src_colorspace=now,
         dst_colorspace=matrix,
         src_color_range=2 if full else 1,
         dst_color_range=2 if layout.rgb or layout.name.startswith("yuvj") or (full and not frame.layout.rgb) else 1,
@@ -279,8 +286,13 @@ def _converted(frame: Frame, layout: Layout, tags: tuple[int, int, int, int]) ->
 
 
 def _in_layout(video: Video, layout: Layout) -> Video:
-    """The description of the frames once they are in `layout`: pictures in RGB become tagged BT.709."""
+    """The description of the frames once they are in `layout`: pictures in RGB become tagged BT.709; gray, which is full range where nothing is
+    told, as such."""
     tags = (1, 1, 1, 1) if video.layout.rgb and not layout.rgb else video.tags
+    if not layout.rgb and tags[1] == 0:
+        tags = (tags[0], 2, *tags[2:])
+    if video.layout.planes == 1 and not video.layout.rgb and tags[0] == 0:
+        tags = (2, *tags[1:])
     if layout.name.startswith("yuvj"):
         tags = (2, *tags[1:])
     return replace(video, layout=layout, tags=tags)

@@ -10,6 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -17,7 +18,7 @@ from typing import cast
 import av
 
 from . import embedded
-from .decode import LIMIT, Packet, Span, Video, check_size, convert, turn
+from .decode import LIMIT, NAMED, Packet, Span, Video, check_size, convert, side_data, turn
 from .embedded import Embedded
 from .encode import stored
 from .errors import OpenError, WriteError, line
@@ -32,6 +33,9 @@ NUMBER = re.compile(r"%0?(\d*)d")
 ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff", ".webp": "libwebp"}
 OPTIONS = {"mjpeg": {"flags": "+qscale", "global_quality": "236"}, "libwebp": {"quality": "95"}}
 """JPEG at FFmpeg's quality 2 (118 units a step), the best that is not wasteful."""
+
+JFIF = 5
+"""FFmpeg's number for the matrix of JPEG (JFIF) and WebP files, that of BT.601: nothing in them tells another."""
 
 ORDER = {"png": {"rgb48le": "rgb48be", "gray16le": "gray16be"}, "bmp": {"rgb24": "bgr24"}}
 """Where an encoder wants the same values in another order."""
@@ -65,8 +69,9 @@ class PictureSource:
         if not self.paths:
             raise OpenError(f"{path}: no picture there; {', '.join(ENDINGS)} are read")
         picture, _ = self._load(self.paths[0])
-        tags = (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc))
         layout, matrix = nearest(picture.format), turn(picture)
+        colours = JFIF if layout.planes == 3 else int(picture.colorspace)
+        tags = (int(picture.color_range), colours, int(picture.color_primaries), int(picture.color_trc))
         self.video = Video(picture.width, picture.height, layout, 1 / rate, rate, len(self.paths), tags=tags, matrix=matrix)
 
     def read(self) -> Iterator[Frame]:
@@ -107,6 +112,8 @@ class PictureSource:
             why = f"not a picture, or damaged, or larger than {self.limit} pixels (--max-pixels)" if path.exists() else "no such file"
             raise OpenError(f"{path}: {why}") from error
         beside = embedded.read(path)
+        if not beside.icc and stream.codec_context.name not in NAMED and any(name == "ICC_PROFILE" for name, _ in side_data(picture)):
+            self.report.note(f"{path}: not kept: the colour profile")
         if picture.rotation and not beside.exif:
             self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
         if any(component.is_alpha for component in picture.format.components) and not jpeg:  # CMYK comes with a fourth component, too
@@ -121,6 +128,8 @@ class PictureSink:
         self.path, self.video, self.part, self.report = path, video, part, report
         if video.hdr:
             report.note(f"{path}: not kept: HDR metadata, which pictures have no place for")
+        if video.aspect and video.aspect != 1:
+            report.note(f"{path}: not kept: the shape of the pixels, {video.aspect}")
         self.kind = kind(path, like)
         self.written: list[str] = []
         ending = path.suffix.lower()
@@ -136,6 +145,8 @@ class PictureSink:
         if self.kind == "picture" and self.written:
             raise WriteError(f"{self.path}: one picture cannot hold a film; write img_%04d.png, or a video")
         name = self._name(frame)
+        if self.video.matrix and not frame.embedded.exif:
+            frame = frame.replace(embedded=replace(frame.embedded, exif=embedded.turned(self.video.matrix).exif))
         try:
             (self.part / name).write_bytes(encoded(frame.landed(), Path(name).suffix.lower(), self.video.tags, self.report))
         except (OSError, av.FFmpegError, ValueError) as error:
@@ -183,7 +194,8 @@ def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: 
     layout = _layout(frame.layout, name)
     if layout.bits < frame.layout.bits:
         report.note(f"{ending} holds 8 bits: {frame.layout.bits - 8} bits of every value are not kept")
-    picture = picture_of(stored(frame, layout, tags))
+    frame = frame.replace(picture=None)  # the decoder's own has an orientation and a profile on it, which encoders would write, too
+    picture = picture_of(stored(frame, layout, tags, JFIF if name in ("mjpeg", "libwebp") else 0))
     if other := ORDER.get(name, {}).get(layout.name):
         picture = picture.reformat(format=other)
     context = cast("av.VideoCodecContext", av.CodecContext.create(name, "w"))
@@ -199,7 +211,7 @@ def _layout(layout: Layout, encoder: str) -> Layout:
     if encoder == "libwebp":
         return LAYOUTS["yuv420p"]
     if encoder == "mjpeg":
-        chroma = "444" if layout.rgb else (re.findall(r"42[02]|444", layout.name) or ["420"])[0]
+        chroma = "444" if layout.rgb or "440" in layout.name else (re.findall(r"42[02]|444", layout.name) or ["420"])[0]
         return LAYOUTS[f"yuvj{chroma}p"]
     deep = layout.bits > 8 and encoder != "bmp"
     if layout.planes == 1 and not layout.rgb:

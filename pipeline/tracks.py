@@ -89,6 +89,8 @@ class Tracks:
     def _open(self, stream: av.stream.Stream) -> None:
         if stream.type == "data" and stream.discard >= av.stream.Discard.all and self.source.container.chapters():
             return  # QuickTime's form of the chapters, which are copied as such
+        if stream.type == "data" and "timecode" in stream.metadata and self.output.format.name in (*FRAGMENTED, "matroska"):
+            return  # the video has it as a tag, of which FFmpeg makes such a track anew
         if _is_cover(stream) and self._attach(stream):
             return
         refused = "its codec is not known" if stream.type == "unknown" else _refusal(stream, self.output.format.name)

@@ -38,6 +38,7 @@ class Clip:
     chapters: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
     language: str = ""
+    timecode: str = ""
     options: dict[str, str] = field(default_factory=dict)
     scene: Callable[[int], int] = lambda i: 0
 
@@ -88,6 +89,8 @@ def write_clip(path: Path, clip: Clip) -> Path:
             video.set_display_rotation(clip.rotation)
         if clip.language:
             video.metadata["language"] = clip.language
+        if clip.timecode:
+            video.metadata["timecode"] = clip.timecode
         sound = add_sound(out, clip) if clip.sound else None
         subtitles = add_subtitles(out) if clip.subtitles else None
         if clip.chapters:

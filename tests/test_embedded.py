@@ -34,9 +34,12 @@ def photo(path: Path, mode: str = "RGB", icc: bytes = b"") -> Path:
 
 @pytest.mark.parametrize("source", ["in.jpg", "in.png"])
 @pytest.mark.parametrize("target", ["out.jpg", "out.png", "out_%03d.png"])
-def test_orientation_exif_and_profile_are_kept(tmp_path: Path, runtime, source: str, target: str) -> None:
+@pytest.mark.parametrize("pattern", ["heavy", "clear"])
+def test_orientation_exif_and_profile_are_kept(tmp_path: Path, fake, source: str, target: str, pattern: str) -> None:
     report = Report()
-    run(Job(photo(tmp_path / source), tmp_path / target), runtime, report)
+    run(Job(photo(tmp_path / source), tmp_path / target), fake([pattern]), report)
+    data = (tmp_path / target.replace("%03d", "001")).read_bytes()
+    assert data.count(b"ICC_PROFILE") + data.count(b"iCCP") == 1 and data.count(b"Exif\0\0") + data.count(b"eXIf") == 1
     with Image.open(tmp_path / target.replace("%03d", "001")) as clean:
         clean.load()
         assert clean.size == (64, 48) and dict(clean.getexif()) == {ORIENTATION: SIDEWAYS, MODEL: "Drop"}

@@ -4,10 +4,12 @@ import shutil
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
+from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.decode import Span
 from derain_video.pipeline.errors import DerainError, OpenError, WriteError
 from derain_video.pipeline.part import left
@@ -146,6 +148,64 @@ def test_pictures_begin_at_the_one_shown_then(tmp_path, runtime):
         paint(tmp_path / f"in_{i}.png", size=(32, 32))
     run(Job(tmp_path / "in_%d.png", tmp_path / "out_%d.png", Span(1.16)), runtime)
     assert {path.name for path in tmp_path.glob("out*")} == {"out_29.png", "out_30.png"}
+
+
+COLOURS = ((20, 60, 220), (40, 200, 60))
+
+
+def flags(path: Path, height: int) -> Path:
+    """Red on the left and green on the right."""
+    image = np.zeros((height, 96, 3), np.uint8)
+    image[:, :48], image[:, 48:] = COLOURS
+    cv2.imwrite(str(path), image)
+    return path
+
+
+def shown(picture: av.VideoFrame, matrix: int) -> np.ndarray:
+    """The two colours of `flags`, by that matrix of FFmpeg's."""
+    pixels = picture.reformat(format="bgr24", src_colorspace=matrix).to_ndarray().astype(int)
+    return np.stack([pixels[24, 20], pixels[24, 76]])
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp"])
+@pytest.mark.parametrize("height", [48, 720])
+def test_jpeg_and_webp_hold_the_colours_of_what_they_come_from(tmp_path, fake, look, ending, height):
+    """Their matrix is that of BT.601, whatever that of the source."""
+    run(Job(flags(tmp_path / "in.png", height), tmp_path / f"out.{ending}"), fake(["clear"]))
+    run(Job(tmp_path / "in.png", tmp_path / "film.mp4", settings=Settings(crf=1)), fake(["clear"]))
+    run(Job(tmp_path / "film.mp4", tmp_path / f"out_%d.{ending}"), fake(["clear"]))
+    for name in (f"out.{ending}", f"out_1.{ending}"):
+        assert np.abs(shown(look(tmp_path / name).pictures[0], matrix=5) - COLOURS).max() < 6
+
+
+@pytest.mark.parametrize("height", [48, 720])
+def test_pictures_become_a_film_in_the_colours_that_it_tells(tmp_path, fake, look, height):
+    run(Job(flags(tmp_path / "in.png", height), tmp_path / "out.mp4", settings=Settings(crf=1)), fake(["clear"]))
+    picture = look(tmp_path / "out.mp4").pictures[0]
+    assert int(picture.colorspace) == 1 and np.abs(shown(picture, matrix=1) - COLOURS).max() < 6
+
+
+@pytest.mark.parametrize("source", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("target", ["mp4", "webm"])
+def test_gray_pictures_become_a_film_of_their_contrast(tmp_path, fake, look, source, target):
+    cv2.imwrite(str(tmp_path / f"in.{source}"), np.tile(np.linspace(0, 255, 96).astype(np.uint8), (64, 1)))
+    run(Job(tmp_path / f"in.{source}", tmp_path / f"out.{target}", mask=tmp_path / f"mask.{target}"), fake(["clear"]))
+    row = look(tmp_path / f"out.{target}").pictures[0].reformat(format="bgr24").to_ndarray()[32].astype(int)
+    assert np.ptp(row, axis=1).max() < 3 and np.abs(row[:, 0] - np.linspace(0, 255, 96)).max() < 5
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_pictures_of_a_turned_film_are_turned(clip, fake, tmp_path, turn, ending):
+    run(Job(clip(rotation=turn), tmp_path / f"out_%d.{ending}"), fake(["clear"]))
+    with av.open(str(tmp_path / "in.mp4")) as film, av.open(str(tmp_path / f"out_1.{ending}")) as one:
+        assert next(one.decode(video=0)).rotation == next(film.decode(video=0)).rotation != 0
+
+
+def test_what_pictures_cannot_tell_of_a_film_is_said(clip, fake, tmp_path):
+    report = run(Job(clip(aspect=Fraction(4, 3), rotation=90), tmp_path / "out_%d.bmp"), fake(["clear"]))
+    assert any("not kept: the shape of the pixels, 4/3" in note for note in report.notes)
+    assert any("not kept: Exif, with the camera's orientation" in note for note in report.notes)
 
 
 def absent(tmp_path: Path) -> Path:

@@ -309,6 +309,35 @@ def test_encoders_that_count_frames_fill_every_place(clip, runtime, look, name, 
     assert abs(len(seen.times) - (times[-1] / 12800 / (tick / 1000) + 1)) < 1
 
 
+@pytest.mark.parametrize("ending, span", [("mov", Span()), ("mp4", Span()), ("mkv", Span()), ("mov", Span(0.4))])
+def test_time_code_is_kept_but_for_a_part(clip, fake, tmp_path, ending, span):
+    code = "01:02:03:04"
+    source = clip("camera.mov", timecode=code)
+    with av.open(str(source)) as made:
+        assert [each.type for each in made.streams] == ["video", "data"]
+    report = run(Job(source, tmp_path / f"out.{ending}", span), fake(["clear"]))
+    with av.open(str(tmp_path / f"out.{ending}")) as done:
+        found = {key.lower(): value for key, value in done.streams.video[0].metadata.items()}
+        assert found.get("timecode") == (None if span.start else code)
+        assert len(done.streams) == (2 if ending in ("mov", "mp4") and not span.start else 1)
+    assert any("time code" in note for note in report.notes) == bool(span.start)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_hevc_has_the_tag_that_all_players_take(clip, runtime, look, ending):
+    source = clip(codec="libx265")
+    run(Job(source, source.with_name(f"out.{ending}")), runtime)
+    seen = look(source.with_name(f"out.{ending}"))
+    assert seen.video.codec_context.codec_tag == "hvc1" and len(seen.pictures) == 20
+
+
+def test_a_change_of_depth_is_said(clip, fake, tmp_path):
+    deep, joined = clip("deep.h264", pixels="yuv420p10le"), tmp_path / "joined.h264"
+    joined.write_bytes(clip("plain.h264").read_bytes() + deep.read_bytes())
+    report = run(Job(joined, tmp_path / "out.mkv"), fake(["clear"]))
+    assert f"{joined}: pictures of yuv420p10le are stored as the first one's yuv420p" in report.notes
+
+
 @pytest.mark.parametrize("pixels, stored", [("yuv420p", "yuv422p"), ("yuv422p10le", "yuv422p10le"), ("yuv444p10le", "yuv444p10le")])
 def test_dnxhr_of_any_size(clip, runtime, look, pixels, stored):
     out, _ = go(clip("in.mkv", codec="ffv1", pixels=pixels, width=256, height=128), runtime, "out.mov", settings=Settings("dnxhd"))
