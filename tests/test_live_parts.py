@@ -17,7 +17,7 @@ from derain_video.pipeline.decode import Video
 from derain_video.pipeline.errors import WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
-from derain_video.pipeline.live.clock import TICK, Backoff, Timeline
+from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
 from derain_video.pipeline.live.intake import Arrival, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
@@ -106,6 +106,25 @@ def test_sound_keeps_its_distance_to_the_pictures():
     first = line.picture(7.0)
     assert line.sound(7.5) == first + 45000
     assert line.sound(7.5) is None and line.sound(6.0) is None
+
+
+def test_sound_survives_a_camera_whose_clock_is_set():
+    """What is heard by the new clock before a picture has shown it is lost, and no more."""
+    clock = Clock()
+    line, kept = Timeline(clock), []
+    for k in range(200):
+        clock.now += 0.04
+        jump = 3600.0 if k > 100 else 0.0
+        kept.append(line.sound(k * 0.04 + 0.02 + (3600.0 if k > 99 else 0.0)))  # sound comes first
+        line.picture(k * 0.04 + jump)
+    stamps = [stamp for stamp in kept if stamp is not None]
+    assert len(stamps) >= 197 and max(np.diff(stamps)) < 0.2 * 90000
+
+
+def test_a_picture_may_stand_in_a_file_that_is_read_ahead():
+    clock = Clock()
+    line = Timeline(clock, ahead=STANDING)
+    assert np.diff([line.picture(seconds) for seconds in (0.0, 30.0, 60.0, 60.04)]).tolist() == [2_700_000, 2_700_000, 3_600]
 
 
 def test_backoff_doubles_to_a_bound_and_spreads():

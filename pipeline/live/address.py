@@ -6,11 +6,15 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..place import file_url
+import av
+
+from ..errors import OptionError
+from ..place import check_folder, file_url
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "http", "https")
 
 RTMP_KEY = re.compile(r"(rtmps?://[^\s/]+/[^\s/]+/)[^\s'\"]+")
+FOREIGN = re.compile(r"[a-zA-Z][\w+.-]*://")
 USER = re.compile(r"(\w+://)[^\s'\"]*@")  # to the last @: passwords with / or @ in them are written unquoted
 PORT = re.compile(r"\w+://[^/?]*:(\d{1,5})(?:[/?]|$)")
 QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+")
@@ -135,3 +139,25 @@ def segment_name(pattern: Path) -> str:
     if "%" in pattern.name:
         return str(pattern)
     return str(pattern.with_name(f"{pattern.stem}_%Y%m%d-%H%M%S{pattern.suffix}"))
+
+
+def check_target(target: Address) -> None:
+    """OptionError or WriteError for an output that can never be written."""
+    if target.scheme in ("device", "http", "https") or (not target.live and (not target.url or FOREIGN.match(target.url))):
+        raise OptionError(f"{target}: nothing can be written there; give rtsp://, rtmp://, udp://, tcp://, a .m3u8 playlist, a file or -")
+    if target.live:
+        return
+    path = Path(target.url)
+    while "%" in str(path.parent):  # folders that are named by the time are made
+        path = path.parent
+    check_folder(path)
+    if target.scheme == "file" and not _takes_h264(Path(target.url)):
+        raise OptionError(f"{target}: no container of that ending holds H.264; give .mp4 or .mkv")
+
+
+def _takes_h264(path: Path) -> bool:
+    try:
+        with av.open(file_url(path), "w") as container:  # which opens no file yet
+            return container.format.name == "mpegts" or "h264" in container.supported_codecs
+    except ValueError:
+        return False

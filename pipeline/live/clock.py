@@ -10,19 +10,22 @@ from fractions import Fraction
 TICK = Fraction(1, 90000)
 """Time base of every live output."""
 
-JUMP = 5.0
-"""Seconds by which a camera's clock may run ahead of ours between two frames before it counts as a new clock."""
-
+JUMP, STANDING = 5.0, 600.0
+"""Seconds by which a clock may run ahead of ours between two frames before it counts as a new one: a camera's; that of a file or of stdin, which
+is read ahead, and in which a picture may stand for long."""
 
 STEP = 90
 """Ticks by which a stamp grows at least: 1 ms, which the containers that count in milliseconds still see."""
 
 
 class Timeline:
-    """Maps the clocks of successive connections onto one that starts at 0 and never stands or goes back. In ticks of TICK."""
+    """Maps the clocks of successive connections onto one that starts at 0 and never stands or goes back. In ticks of TICK.
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    ahead: seconds by which such a clock may run ahead of ours between two frames before it counts as a new one.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, ahead: float = JUMP) -> None:
+        self._now, self._ahead = now, ahead
         self._start: float | None = None
         self._offset: float | None = None
         self._last, self._when, self._heard = -STEP, 0.0, -1
@@ -44,15 +47,15 @@ class Timeline:
         if seconds is None:
             stamp = self._ticks(spent)
         else:
-            if self._offset is None or self._jumps(seconds + self._offset, now):
+            if self._offset is None or self._jumps(seconds + self._offset, now) or self._goes_back(seconds + self._offset):
                 self._offset = max(spent, float((self._last + STEP) * TICK)) - seconds
             stamp = self._ticks(seconds + self._offset)
         self._last, self._when = max(stamp, self._last + STEP), now
         return self._last
 
     def sound(self, seconds: float) -> int | None:
-        """Stamp of a packet of sound; None while no picture has set the clock, and for what comes too late."""
-        if self._offset is None:
+        """Stamp of a packet of sound; None while no picture has set the clock, and for what comes too late, or by a clock that jumped."""
+        if self._offset is None or self._jumps(seconds + self._offset, self._now()):
             return None
         stamp = self._ticks(seconds + self._offset)
         if stamp <= self._heard or stamp < 0:
@@ -61,8 +64,10 @@ class Timeline:
         return stamp
 
     def _jumps(self, at: float, now: float) -> bool:
-        step = at - float(self._last * TICK)
-        return step < -0.5 or step > now - self._when + JUMP
+        return at - float(self._last * TICK) > now - self._when + self._ahead
+
+    def _goes_back(self, at: float) -> bool:
+        return at - float(self._last * TICK) < -0.5
 
     @staticmethod
     def _ticks(seconds: float) -> int:

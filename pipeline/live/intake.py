@@ -17,7 +17,7 @@ from ..decode import Packet, Video, check_size, convert
 from ..errors import DerainError, OpenError, line
 from ..frame import LAYOUTS, Frame, nearest, planes_of
 from .address import SILENCE, Address, redacted
-from .clock import TICK, Backoff, Timeline
+from .clock import JUMP, STANDING, TICK, Backoff, Timeline
 from .fault import reason
 from .mailbox import Mailbox
 from .programme import Piece, Sound
@@ -74,7 +74,7 @@ class Intake:
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
         self._early: deque[Packet] = deque(maxlen=SOUND_HELD)
         self.fault: Exception | None = None
-        self._timeline, self._session = Timeline(), 0
+        self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP), 0
         self._first, self._seen = 0.0, 0.0
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="derain-intake", daemon=True)

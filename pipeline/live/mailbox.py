@@ -58,6 +58,12 @@ class Mailbox(Generic[T]):
             return items
 
     @property
+    def full(self) -> bool:
+        """Whether another item would be one too many."""
+        with self._changed:
+            return len(self._items) >= self.depth
+
+    @property
     def over(self) -> bool:
         """Closed, and nothing left."""
         with self._changed:

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 import av
 
+from ..errors import line
 from .address import SILENCE, Address
 from .clock import TICK, Backoff
 from .mailbox import Mailbox
@@ -57,7 +58,7 @@ class Relay:
         command = [sys.executable, "-m", "derain_video.pipeline.live.relay"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
         self.begun, self.blocked, self.opened, self.why = time.monotonic(), 0.0, False, "the output process ended"
-        self.fed = 0  # frames that count as sent once it is open
+        self.fed = self.sent = 0  # frames that count as sent once it is open, and those that do
         self._listener = threading.Thread(target=self._listen, name="derain-outlet", daemon=True)
         self._listener.start()
         pipe = Pipe(cast("IO[bytes]", self.process.stdin))
@@ -131,10 +132,13 @@ class Relay:
 
 
 class Outlet:
-    """Takes pieces and never waits. While the peer is away they are dropped, counted; it begins with a key frame again."""
+    """Takes pieces and never waits. While the peer is away they are dropped, counted; it begins with a key frame again.
 
-    def __init__(self, address: Address, segment: float, report: LiveReport) -> None:
-        self.address, self.segment, self.report = address, segment, report
+    whole: it waits for a peer that is there, so that nothing is lost, until `stop` is set.
+    """
+
+    def __init__(self, address: Address, segment: float, report: LiveReport, stop: threading.Event, whole: bool = False) -> None:
+        self.address, self.segment, self.report, self.stop, self.whole = address, segment, report, stop, whole
         self.told = OutputReport(str(address))
         report.outputs.append(self.told)
         self._box: Mailbox[tuple[Programme, Piece]] = Mailbox(DEPTH)
@@ -155,15 +159,19 @@ class Outlet:
             self._drop((programme, piece))
             return
         self._needs_key = False
+        while self.whole and self._box.full and self._accepts and not self.stop.wait(0.005):
+            self._watch()
         if lost := self._box.put((programme, piece)):
             self._needs_key = True
             self._drop(lost, *self._box.drain())
-        if relay := self._relay:
-            relay.watch()
+        self._watch()
 
     def idle(self) -> None:
         """Nothing to give: look after the process all the same."""
-        if relay := self._relay:
+        self._watch()
+
+    def _watch(self) -> None:
+        if (relay := self._relay) and not (self.whole and relay.opened):
             relay.watch()
 
     def halt(self) -> None:
@@ -192,7 +200,12 @@ class Outlet:
         """Feeds one process from the first item on. The item that belongs to the next programme, if one does."""
         assert item
         programme = item[0]
-        self._relay = relay = Relay(self.address, self.segment, programme, self.told, self.report)
+        try:
+            self._relay = relay = Relay(self.address, self.segment, programme, self.told, self.report)
+        except OSError as error:  # no memory for a process, say
+            self._away(item)
+            self._recover(Broken(line(error)), healthy=False)
+            return None
         broken: Broken | None = None
         try:
             while item is None or item[0] is programme:
@@ -210,9 +223,18 @@ class Outlet:
         self._count(relay)
         self.told.dropped += relay.fed
         self._relay, self.told.up = None, False
+        healthy = time.monotonic() - relay.begun > HEALTHY
+        if not broken and relay.process.returncode:
+            self._fail(relay, healthy)
         if broken:
-            self._recover(broken, time.monotonic() - relay.begun > HEALTHY)
+            self._recover(broken, healthy)
         return item
+
+    def _fail(self, relay: Relay, healthy: bool) -> None:
+        """The process ended badly when all was given: what it kept to itself is lost, after a short run all of it."""
+        log.warning("%s: %s", self.address, relay.why)
+        if not healthy:
+            self.told.sent, self.told.dropped = self.told.sent - relay.sent, self.told.dropped + relay.sent
 
     def _write(self, relay: Relay, piece: Piece) -> None:
         relay.write(piece)
@@ -223,7 +245,7 @@ class Outlet:
 
     def _count(self, relay: Relay) -> None:
         if relay.opened:
-            self.told.sent, relay.fed = self.told.sent + relay.fed, 0
+            self.told.sent, relay.sent, relay.fed = self.told.sent + relay.fed, relay.sent + relay.fed, 0
 
     def _away(self, item: tuple[Programme, Piece] | None) -> None:
         self._accepts = False

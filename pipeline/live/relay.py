@@ -115,6 +115,7 @@ class Recording:
     def _next(self, at: float) -> None:
         self.close()
         self.name = free_name(time.strftime(self.pattern))
+        Path(self.name).parent.mkdir(parents=True, exist_ok=True)  # named by the time, too, perhaps
         options = FRAGMENTED if Path(self.name).suffix in FRAGMENTS else CLUSTERED
         self.push, self.begin = Push(file_url(Path(self.name)), "", options, self.streams), at
 
@@ -145,10 +146,10 @@ def _sized(address: Address) -> str:
 def relay(address: Address, segment: float) -> None:
     with av.open("pipe:0", format="nut", options=FIRST) as source:
         writer = open_writer(address, segment, list(source.streams))
-        say("open")
-        for packet in source.demux():
-            if packet.size:
-                writer.mux(packet)
+        for count, packet in enumerate(packet for packet in source.demux() if packet.size):
+            writer.mux(packet)
+            if not count:
+                say("open")  # not before: a recording opens its file with the first picture
         writer.close()
 
 

@@ -20,7 +20,7 @@ from ..derain import BEYOND, Held, clean, held
 from ..errors import OptionError, WriteError
 from ..frame import Frame
 from ..route import route
-from .address import Address
+from .address import Address, check_target
 from .intake import Arrival, Ended, Intake, Reading
 from .outlet import Outlet
 from .plan import LEVELS, SAID, Plan
@@ -69,8 +69,7 @@ class LiveJob:
         for target in self.targets:
             if target.url == self.source.url and target.url != "-":
                 raise OptionError(f"{target}: is the input; publish under another name")
-            if target.scheme in ("device", "http", "https"):
-                raise OptionError(f"{target}: nothing can be written there; give rtsp://, rtmp://, udp://, tcp://, a .m3u8 playlist, a file or -")
+            check_target(target)
 
 
 class Stream:
@@ -78,6 +77,7 @@ class Stream:
 
     def __init__(self, job: LiveJob, runtime: Runtime, report: LiveReport, stop: threading.Event, lighter: Lighter = None) -> None:
         self.job, self.runtime, self.report, self.stop = job, runtime, report, stop
+        self._given, self._light = runtime, None if lighter else runtime  # for the levels full and fast
         self._lighter, self._opened = lighter, ExitStack()
         self._levels = [level for level in LEVELS if level != "fast" or lighter]
         self.plan = Plan(self._levels, patience=job.patience)
@@ -96,7 +96,7 @@ class Stream:
     def run(self) -> bool:
         """Whether every thread has gone at the end; one that hangs in FFmpeg cannot be made to."""
         try:
-            self.outlets = [Outlet(target, self.job.segment, self.report) for target in self.job.targets]
+            self.outlets = [self._outlet(target) for target in self.job.targets]
             with self.intake, self._opened:
                 self._work()
         finally:
@@ -109,6 +109,11 @@ class Stream:
         if gone and deaf and self.report.frames and not self.stop.is_set():
             raise WriteError(f"{', '.join(map(str, self.job.targets))}: took none of {self.report.frames} frames; is it on, and writable?")
         return gone
+
+    def _outlet(self, target: Address) -> Outlet:
+        """What is kept whole waits for outputs that are files or pipes, too."""
+        whole = (self.job.reading.wait or self.job.source.finite) and target.scheme in ("-", "file", "hls")
+        return Outlet(target, self.job.segment, self.report, self.stop, whole)
 
     def _work(self) -> None:
         while not self.stop.is_set() and not self.intake.frames.over:
@@ -208,8 +213,9 @@ class Stream:
             self.report.note(f"{self.job.source}: {SAID[level]}")
         else:
             log.debug("%s: trying %s again", self.job.source, level)
-        if level == "fast" and self._lighter:
-            self.runtime, self._lighter = self._opened.enter_context(self._lighter()), None
+        if level == "fast" and self._lighter and not self._light:
+            self._light = self._opened.enter_context(self._lighter())
+        self.runtime = self._given if level == "full" or not self._light else self._light
 
 
 def run_live(
