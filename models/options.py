@@ -27,6 +27,10 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"argument {text[:-3]}: '--' is no value")
         return super().parse_known_args(args, namespace)
 
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        """One argument a line of an @FILE; lines without any are passed over."""
+        return [arg_line] if arg_line.strip() else []
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help shows the options)\n")
 

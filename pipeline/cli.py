@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["serve"]:
         return importlib.import_module(".live.serve", __package__).main(words[1:])  # type: ignore[no-any-return]
-    if is_live(words) or (len(words) == 1 and words[0].startswith("@")):
+    if is_live(words) or any(word.startswith("@") and not Path(word).exists() for word in words):
         return importlib.import_module(".live.cli", __package__).main(words)  # type: ignore[no-any-return]
     args = parser().parse_args(argv)
     with logged(args), signals() as stop:
@@ -229,12 +229,14 @@ class Stop(threading.Event):
 
 @contextmanager
 def signals() -> Iterator[Stop]:
-    """Handlers for Ctrl-C and SIGTERM, where the command runs in the main thread."""
+    """Handlers for Ctrl-C, SIGTERM and a terminal that closes, where the command runs in the main thread."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)  # which Windows has not, and nohup has ignored
+    numbers = {signal.SIGINT, signal.SIGTERM, hang_up} - ({hang_up} if signal.getsignal(hang_up) == signal.SIG_IGN else set())
+    former = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield stop
     finally:

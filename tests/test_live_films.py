@@ -1,6 +1,7 @@
 """Films as the input of a stream, and recordings as its output: every frame and the sound beside it."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -76,3 +77,27 @@ def test_names_with_colons(clip, runtime, tmp_path):
     assert run_live(job_of(source, tmp_path / "rec %H:%M.mkv"), runtime)
     (recorded,) = tmp_path.glob("rec*:*.mkv")
     assert len(film(recorded)[0]) == 20
+
+
+def piped(source, out, *options):
+    """The program, with a network that answers at once, from stdin to stdout."""
+    fake = Path(__file__).with_name("fake_worker.py")
+    with source.open("rb") as given:
+        return subprocess.Popen([sys.executable, str(fake), "-", "-", *options], stdin=given, stdout=out, stderr=subprocess.PIPE)
+
+
+def test_who_reads_a_pipe_slowly_gets_every_frame(clip, tmp_path):
+    source = clip("in.ts", width=320, height=240, times=[i * 512 for i in range(300)])
+    program, got = piped(source, subprocess.PIPE, "--crf", "1"), b""
+    with program:
+        while piece := program.stdout.read(50_000):
+            got += piece
+            time.sleep(0.05)
+    (tmp_path / "got.ts").write_bytes(got)
+    assert len(film(tmp_path / "got.ts")[0]) == 300
+
+
+def test_a_pipe_that_takes_nothing_is_a_fault(clip, tmp_path):
+    with open("/dev/full", "wb") as full, piped(clip("in.ts"), full) as program:
+        said = program.stderr.read().decode()
+    assert program.returncode == 2 and "took none of 20 frames" in said and "no room left on the disk" in said

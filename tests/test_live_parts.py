@@ -14,7 +14,7 @@ import pytest
 from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.decode import Video
-from derain_video.pipeline.errors import WriteError
+from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
@@ -24,7 +24,7 @@ from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
 from derain_video.pipeline.live.programme import Programme
 from derain_video.pipeline.live.state import LiveReport
-from derain_video.pipeline.live.stream import LiveJob, run_live
+from derain_video.pipeline.live.stream import LiveJob, Stream, run_live
 
 
 @pytest.mark.parametrize(
@@ -222,3 +222,37 @@ def test_an_output_that_never_opens_was_sent_nothing(clip, runtime):
         run_live(job, runtime, report)
     (output,) = report.outputs
     assert (report.frames, output.sent, output.dropped) == (20, 0, 20)
+
+
+@pytest.mark.parametrize(
+    "target, said",
+    [
+        ("srt://server:9000", "nothing can be written there"),
+        ("", "nothing can be written there"),
+        ("none/rec.mkv", "the folder none is not there"),
+        ("none/%Y/rec.mkv", "the folder none is not there"),
+        ("none/live.m3u8", "the folder none is not there"),
+        ("rec.webm", "no container of that ending holds H.264"),
+        ("rec", "no container of that ending holds H.264"),
+    ],
+)
+def test_an_output_that_can_never_be_written_is_refused(target, said):
+    with pytest.raises((OptionError, WriteError), match=said):
+        LiveJob(Address("rtsp://camera/1"), (Address("udp://127.0.0.1:9"), Address(target)))
+
+
+def test_the_large_network_comes_back(fake):
+    large, small = fake(), fake()
+    stream = Stream(LiveJob(Address("rtsp://camera/1"), ()), large, LiveReport(), threading.Event(), lambda: small)
+    used = []
+    for at in (1, 2, 1, 0, 1):
+        stream.plan.at = at
+        stream._change()
+        used.append(stream.runtime)
+    assert stream.plan.levels[:2] == ["full", "fast"] and used == [small, small, small, large, small]
+
+
+def test_folders_named_by_the_time_are_made(clip, runtime, tmp_path):
+    job = LiveJob(Address(str(clip())), (Address(str(tmp_path / "%Y" / "rec.mkv")), Address("udp://127.0.0.1:9")), Reading(wait=True))
+    assert run_live(job, runtime)
+    assert len(list(tmp_path.glob("[0-9]*/rec_*.mkv"))) == 1

@@ -95,20 +95,25 @@ def test_streams_are_kept_alive_and_shown(tmp_path, monkeypatch):
     "before, after, said",
     [
         ('outputs = ["', 'outputs = "', "Expected"),
-        ('outputs = ["OUT"]', 'outputs = "OUT"', "stream front: give input"),
-        ('outputs = ["OUT"]', "outputs = [1]", "stream front: give input"),
-        ('outputs = ["OUT"]', 'output = "OUT"', "output: not known; it has input, outputs, options"),
-        ('outputs = ["OUT"]', 'outputs = ["-"]', "no stdin"),
+        ('outputs = ["OUT.mkv"]', 'outputs = "OUT.mkv"', "stream front: give input"),
+        ('outputs = ["OUT.mkv"]', "outputs = [1]", "stream front: give input"),
+        ('outputs = ["OUT.mkv"]', 'output = "OUT.mkv"', "output: not known; it has input, outputs, options"),
+        ('outputs = ["OUT.mkv"]', 'outputs = ["-"]', "no stdin"),
         ('"30"', '"30", "--segment", "nan"', "stream front: derain-video: argument --segment: 'nan'"),
         ("port = 0", 'port = "x"', "port 'x'"),
         ("port = 0", "prot = 0", "page: prot: not known"),
         ("[page]", "[pages]", "pages: not known"),
         ("[streams.front]", "[streams]\nside = 'rtsp://me:secret@camera/2'\n[streams.front]", "stream side: is no table"),
         ("[streams.front]", '[streams."a/b"]', "a name is letters"),
+        ("[streams.front]", '[streams."Süd"]', "a name is letters"),
+        ('"--crf", "30"', '"--crf 30", "x.mkv"', "options: '--crf 30' is none; each word is a text of its own"),
+        ('outputs = ["OUT.mkv"]', 'outputs = ["https://server/x"]', "nothing can be written there"),
+        ('outputs = ["OUT.mkv"]', 'outputs = ["rtsp://me:secret@camera/1"]', "is the input"),
+        ('outputs = ["OUT.mkv"]', 'outputs = ["none/there.mkv"]', "the folder none is not there"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(tmp_path, before, after, said):
-    right = SPEC.format(source="rtsp://me:secret@camera/1", target="OUT", folder=tmp_path)
+    right = SPEC.format(source="rtsp://me:secret@camera/1", target="OUT.mkv", folder=tmp_path)
     path = tmp_path / "streams.toml"
     path.write_text(right)
     assert [stream.options for stream in read_spec(path).streams] == [("--crf", "30"), ()]
@@ -179,3 +184,28 @@ def test_a_bad_file_is_one_line(tmp_path, capsys, text, word):
 def test_an_absent_file_is_one_line(tmp_path, capsys):
     assert cli.main(["serve", str(tmp_path / "absent.toml")]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL, signal.SIGTERM])
+def test_no_process_of_a_stream_outlives_the_program(tmp_path, number):
+    fake = Path(__file__).with_name("fake_worker.py")
+    spec = tmp_path / "s.toml"
+    spec.write_text(f'[page]\nport = 0\n[streams.a]\ninput = "udp://127.0.0.1:9"\noutputs = ["{tmp_path}/a.mkv"]\n')
+    source = (
+        "import sys\nfrom derain_video.pipeline.live import serve\n"
+        f"serve.WORKER = (sys.executable, {str(fake)!r})\nsys.exit(serve.main([{str(spec)!r}]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", source], stderr=subprocess.PIPE, text=True) as program:
+        until(lambda: children(program.pid))
+        workers = children(program.pid)
+        time.sleep(1.5)  # a worker that has begun
+        program.send_signal(number)
+        said = program.communicate(timeout=20)[1]
+    assert "Traceback" not in said
+    until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 10)
+
+
+def children(parent: int) -> list[int]:
+    """Numbers of the processes that a process has begun."""
+    return [int(word) for task in Path(f"/proc/{parent}/task").glob("*/children") for word in task.read_text().split()]

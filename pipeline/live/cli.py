@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +35,9 @@ A peer that goes away is tried again for ever. Ctrl-C or SIGTERM ends within 2 s
 
 DAY = 86_400
 """In seconds."""
+
+PARENT = "DERAIN_PARENT"
+"""In the environment of a process that goes when its parent, whose number this is, has gone."""
 
 log = logging.getLogger("derain_video")
 
@@ -72,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
     hide(argv)
     args = parser().parse_args(argv)
     with logged(args), signals() as stop:
+        mind(stop)
         try:
             return _run(args, stop)
         except (*FAULTS, OSError) as error:
@@ -79,6 +86,19 @@ def main(argv: Sequence[str]) -> int:
             return 2
         except KeyboardInterrupt:
             return stop.code or 130
+
+
+def mind(stop: Stop) -> None:
+    """Sets `stop` when the program that told its number in PARENT is gone, however it went."""
+    if not (parent := os.environ.pop(PARENT, "")):
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(1)
+        stop(signal.SIGTERM, None)
+
+    threading.Thread(target=watch, name="derain-mind", daemon=True).start()
 
 
 def hide(argv: Sequence[str]) -> None:
@@ -92,7 +112,7 @@ def hide(argv: Sequence[str]) -> None:
 
 
 def _run(args: argparse.Namespace, stop: Stop) -> int:
-    job, report = _job(args), LiveReport()
+    job, report = job_of(args), LiveReport()
     model = "fast" if args.model == "auto" else args.model
     with _load(args, model) as runtime:
         report.facts = {
@@ -121,7 +141,8 @@ def _load(args: argparse.Namespace, model: str) -> Runtime:
     return load(args.runtime, model=model, precision=args.precision, threads=args.threads)
 
 
-def _job(args: argparse.Namespace) -> LiveJob:
+def job_of(args: argparse.Namespace) -> LiveJob:
+    """OpenError, OptionError or WriteError for what can never work."""
     if not is_live([args.source.url, *(target.url for target in args.targets)]):
         raise OptionError(f"{args.source}: neither IN nor OUT is live; leave out the live options")
     if args.source.scheme == "file" and not Path(args.source.url).exists():

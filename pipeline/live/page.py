@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import importlib.util
 import json
+import logging
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +17,8 @@ from typing import Any, Protocol
 from ..errors import WriteError, line
 
 PICTURES = ("before.jpg", "after.jpg")
+
+log = logging.getLogger("derain_video")
 
 HEAD = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2">
 <meta name="viewport" content="width=device-width"><title>{title}</title>
@@ -57,6 +61,10 @@ class Page(ThreadingHTTPServer):
         self.watched = watched
         self._thread.start()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A reader that went away is no fault."""
+        log.debug("status page: %s: %s", client_address, sys.exc_info()[1])
+
     def end(self) -> None:
         if self._thread.is_alive():
             self.shutdown()
@@ -74,6 +82,8 @@ def open_page(host: str, port: int) -> Page:
 
 class Handler(BaseHTTPRequestHandler):
     server: Page
+    timeout = 10
+    """Seconds that a reader may say nothing."""
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -86,6 +96,8 @@ class Handler(BaseHTTPRequestHandler):
             self._metrics()
         else:
             self._picture(path)
+
+    do_HEAD = do_GET
 
     def log_message(self, *told: object) -> None:
         """Requests are not worth a line each."""
@@ -114,7 +126,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 def page(watched: Sequence[Watched]) -> str:

@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 
 from ...models.options import Parser
 from ..cli import logged, signals
-from ..errors import FAULTS, OpenError, OptionError, line
+from ..errors import FAULTS, OpenError, OptionError, WriteError, line
 from . import cli
 from .address import Address, redacted
 from .clock import Backoff
@@ -113,7 +114,11 @@ class Supervisor:
     def _run(self) -> None:
         while not self._halt.is_set():
             begin = time.monotonic()
-            code = self._once()
+            try:
+                code = self._once()
+            except OSError as error:  # no memory for a process, say
+                log.warning("stream %s cannot be started: %s", self.spec.name, line(error))
+                code = 1
             if self._halt.is_set():
                 return
             if time.monotonic() - begin > HEALTHY:
@@ -127,7 +132,8 @@ class Supervisor:
         """Arguments go by stdin: they hold passwords, and a command line can be seen by everybody."""
         spec = self.spec
         words = [spec.source.url, *(target.url for target in spec.targets), *spec.options, "--state", str(self.folder)]
-        with subprocess.Popen([*WORKER, "@/dev/stdin"], stdin=subprocess.PIPE, start_new_session=True) as process:
+        minded = {**os.environ, cli.PARENT: str(os.getpid())}
+        with subprocess.Popen([*WORKER, "@/dev/stdin"], stdin=subprocess.PIPE, start_new_session=True, env=minded) as process:
             self._process = process
             assert process.stdin
             process.stdin.write("\n".join(words).encode())
@@ -171,8 +177,8 @@ def _table(where: str, found: Any, *keys: str) -> dict[str, Any]:
 
 def _stream(path: Path, name: str, found: Any) -> StreamSpec:
     where = f"{path}: stream {name}"
-    if not re.fullmatch(r"[\w-]+", name):
-        raise OptionError(f"{path}: stream {name!r}: a name is letters, digits, _ and -")
+    if not re.fullmatch(r"[\w-]+", name, re.ASCII):
+        raise OptionError(f"{path}: stream {name!r}: a name is letters from a to z, digits, _ and -")
     table = _table(where, found, "input", "outputs", "options")
     source, targets, options = table.get("input"), table.get("outputs", []), table.get("options", [])
     lists = isinstance(targets, list) and isinstance(options, list) and targets
@@ -181,23 +187,29 @@ def _stream(path: Path, name: str, found: Any) -> StreamSpec:
     words = [source, *targets, *map(str, options)]
     if "-" in words or any("\n" in word for word in words):
         raise OptionError(f"{where}: a process of its own has no stdin and stdout to use as -, and takes no line breaks")
-    _check(where, words)
+    _check(where, words, targets)
     return StreamSpec(name, Address(source), tuple(map(Address, targets)), tuple(map(str, options)))
 
 
-def _check(where: str, words: Sequence[str]) -> None:
+def _check(where: str, words: Sequence[str], targets: Sequence[str]) -> None:
     """OptionError with what the stream's process would say of its arguments."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            cli.parser().parse_args(words)
+            args = cli.parser().parse_args(words)
     except SystemExit:
         raise OptionError(f"{where}: {redacted(said.getvalue().strip())}") from None
+    if odd := [str(target) for target in args.targets if target.url not in targets]:
+        raise OptionError(f"{where}: options: {odd[0]!r} is none; each word is a text of its own: " + '["--crf", "30"]')
+    try:
+        cli.job_of(args)
+    except FAULTS as error:
+        raise OptionError(f"{where}: {error}") from error
 
 
 def serve(spec: ServeSpec, stop: threading.Event) -> None:
     """Runs every stream and the page until `stop` is set."""
-    with tempfile.TemporaryDirectory(prefix="derain-serve-") as folder:
+    with _state_folder() as folder:
         page = open_page(spec.host, spec.port)
         watched = [Supervisor(stream, Path(folder) / stream.name) for stream in spec.streams]
         try:
@@ -208,6 +220,13 @@ def serve(spec: ServeSpec, stop: threading.Event) -> None:
         finally:
             _end(watched)
             page.end()
+
+
+def _state_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="derain-serve-")
+    except OSError as error:
+        raise WriteError(f"no temporary folder for what streams tell of themselves: {line(error)}; name one in TMPDIR") from error
 
 
 def _end(watched: Sequence[Supervisor]) -> None:
@@ -235,4 +254,6 @@ def main(argv: Sequence[str]) -> int:
         except FAULTS as error:
             log.error("%s", error)
             return 2
+        except KeyboardInterrupt:  # the streams' processes see that this one is gone
+            return stop.code or 130
         return stop.code
