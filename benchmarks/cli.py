@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..models.options import THREADS, Parser, number
+from ..models.options import THREADS, Parser, number, picture
 from ..models.spec import RAINY
 from ..models.train.pairs import PairError
 from ..pipeline.errors import FAULTS
@@ -65,7 +65,7 @@ def _quality(command: argparse.ArgumentParser) -> None:
     _lines(command)
     command.add_argument("--pattern", default="auto", help="one sub-network for all frames in place of routing")
     command.add_argument("--each", action="store_true", help="measure each sub-network alone too: what routing adds")
-    command.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet: rainy, ours, truth, 4 x difference")
+    command.add_argument("--sheet", type=picture, metavar="PNG", help="write a contact sheet: rainy, ours, truth, 4 x difference")
     _common(command, quality)
 
 
@@ -123,7 +123,7 @@ def _speed(command: argparse.ArgumentParser) -> None:
 
 def _trace(command: argparse.ArgumentParser) -> None:
     command.add_argument("trace", type=Path, help="file that derain-video --trace wrote")
-    command.add_argument("picture", type=Path, help="to write, .png or .jpg")
+    command.add_argument("picture", type=picture, help="to write, .png or .jpg")
     command.add_argument("--start", type=number(float, 0.0), default=2.0, metavar="SECONDS", help="begin there (default %(default)s)")
     command.add_argument("--span", type=number(float, 0.001), default=0.5, metavar="SECONDS", help="draw so much (default %(default)s)")
     command.set_defaults(run=trace, json=None)

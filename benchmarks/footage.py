@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -55,7 +56,15 @@ def footage(folder: Path, frames: int = 0, clips: int = 0) -> list[Clip]:
     moving = [path for path in files if path.suffix.lower() in CLIPS]
     stills = [path for path in files if path.suffix.lower() in STILLS]
     chosen = _spread(moving, clips) + _spread(stills, clips)
-    return [read(path, frames, cameras.get(path.name, "")) for path in chosen]
+    names = _names(folder, files)
+    return [replace(read(path, frames, cameras.get(path.name, "")), name=names[path]) for path in chosen]
+
+
+def _names(folder: Path, files: Sequence[Path]) -> dict[Path, str]:
+    """What each file is called in figures: its place in the folder, with its ending only where that tells two apart."""
+    short = {path: path.relative_to(folder).with_suffix("").as_posix() for path in files}
+    known = Counter(short.values())
+    return {path: name if known[name] == 1 else f"{name}{path.suffix}" for path, name in short.items()}
 
 
 def read(path: Path, frames: int = 0, camera: str = "") -> Clip:
@@ -142,10 +151,10 @@ def _cameras(folder: Path) -> dict[str, str]:
     """File name -> camera, from the nearest manifest.csv in the folder or in one of the two above it."""
     for place in (folder, *folder.resolve().parents[:2]):
         if (place / "manifest.csv").is_file():
-            return {Path(row["file"]).name: row.get("camera", "") for row in _rows(place / "manifest.csv")}
+            return {Path(row["file"]).name: row.get("camera", "") for row in _rows(place / "manifest.csv") if row.get("file")}
     return {}
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         yield from csv.DictReader(file)

@@ -30,9 +30,7 @@ def write(trace: Path, picture: Path, start: float, span: float) -> dict[str, fl
         raise FootageError(f"{trace}: not a trace; make one with derain-video IN OUT --trace {trace}") from error
     if not work:
         raise FootageError(f"{trace}: nothing happens from {start:g} s to {start + span:g} s; give another --start")
-    done, data = cv2.imencode(picture.suffix or ".png", drawn(work, names, start, span)[..., ::-1])
-    if not done:
-        raise OSError(f"{picture}: not a picture format that OpenCV writes; use .png or .jpg")
+    _, data = cv2.imencode(picture.suffix, drawn(work, names, start, span)[..., ::-1])
     picture.write_bytes(data.tobytes())
     return {stage: _busy(work, stage, start, span) for stage in dict.fromkeys(event["name"] for event in work)}
 

@@ -19,9 +19,7 @@ WIDTH = 480
 def write(path: Path, kinds: Sequence[Kind], clips: Sequence[Clip], method: Method) -> None:
     """One row for each kind, each on another clip, as PNG or JPEG. OSError if it cannot be written."""
     rows = [_row(kind, clips[i % len(clips)], method) for i, kind in enumerate(kinds)]
-    done, data = cv2.imencode(path.suffix or ".png", np.vstack(rows)[..., ::-1])
-    if not done:
-        raise OSError(f"{path}: not a picture format that OpenCV writes; use .png or .jpg")
+    _, data = cv2.imencode(path.suffix, np.vstack(rows)[..., ::-1])
     path.write_bytes(data.tobytes())
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 Number = TypeVar("Number", int, float, Fraction)
@@ -50,3 +51,12 @@ def number(kind: type[Number], least: Number, most: Number | int = MOST) -> Call
         raise argparse.ArgumentTypeError(f"{text!r}: give a {whole}number from {least} to {most}")
 
     return read
+
+
+def picture(text: str) -> Path:
+    """Type of an option: a picture to write."""
+    import cv2  # which not every command needs
+
+    if not cv2.haveImageWriter(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a name that ends in .png or .jpg")
+    return Path(text)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from .spec import GENERALIST, QUALITY, SPECS, STILL
 from .subnet import DerainNet, Mirrored
@@ -33,11 +35,31 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a weights file. FileNotFoundError names the file and how to make it."""
+    """Tensors and metadata of a weights file. FileNotFoundError names the file and how to make it; ValueError: it holds no weights."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no weights there; train them with derain-train, or give the folder that holds them")
-    with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is no whole file of weights: {error}; train them with derain-train") from error
+
+
+def fit(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Puts weights, read from `path`, into a network. ValueError if they are another network's."""
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: holds the weights of a network of another shape") from error
+
+
+def checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """What a training run has left to go on from. ValueError if it is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: is no whole checkpoint; remove it, and the run begins anew") from error
+    return state
 
 
 def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored:
@@ -55,7 +77,7 @@ def network(path: Path, size: str) -> DerainNet:
     """The network of that size in one file of weights, for inference."""
     state, facts = load(path)
     net = DerainNet(replace(SPECS[size], attention=facts.get("attention", SPECS[size].attention)))
-    net.load_state_dict(state)
+    fit(net, state, path)
     return net.eval().requires_grad_(False)
 
 

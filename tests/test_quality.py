@@ -118,6 +118,14 @@ def test_footage_reads_clips_stills_and_cameras(tmp_path: Path) -> None:
     assert abs(int(still.y[0, 0, 0]) - (16 + 200 * 219 / 255)) <= 1
 
 
+def test_files_of_one_name_are_told_apart_and_a_manifest_may_be_anothers(tmp_path: Path) -> None:
+    for place in ("one/a.png", "other/a.png", "other/b.png", "other/b.jpg"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / place), np.full((32, 32, 3), 200, np.uint8))
+    (tmp_path / "manifest.csv").write_bytes(b"name,gr\xf6sse\nx,1\n")
+    assert [clip.name for clip in footage.footage(tmp_path)] == ["one/a", "other/a", "other/b.jpg", "other/b.png"]
+
+
 @pytest.mark.parametrize(("lines", "sizes"), [(0, (48, 64)), (30, (48, 64)), (99, (100, 132)), (96, (96, 128))])
 def test_footage_is_enlarged_to_as_many_lines_never_made_smaller(tmp_path: Path, lines: int, sizes: tuple[int, int]) -> None:
     made_clip(tmp_path / "a.mp4")
@@ -136,6 +144,8 @@ def test_footage_is_enlarged_to_as_many_lines_never_made_smaller(tmp_path: Path,
         (["quality", "broken"], "x.mp4: cannot be read as a picture or video"),
         (["quality", "empty", "--kinds", "hail"], "kind 'hail' is not known"),
         (["quality", "empty", "--runtime", "abacus"], "abacus"),
+        (["quality", "empty", "--sheet", "sheet.xyz"], "argument --sheet: 'sheet.xyz': give a name that ends in .png or .jpg"),
+        (["trace", "empty", "trace.xyz"], "argument picture: 'trace.xyz'"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -145,6 +155,9 @@ def test_bad_input_is_one_line(
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "x.mp4").write_bytes(b"not a video")
-    assert cli.main(arguments) == 2
+    try:
+        assert cli.main(arguments) == 2
+    except SystemExit as ended:  # by the parser
+        assert ended.code == 2
     text = capsys.readouterr().err
     assert said in text and text.count("\n") == 1

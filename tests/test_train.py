@@ -3,6 +3,7 @@ import sys
 from functools import partialmethod
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -34,11 +35,11 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: Path) -> None:
+def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights, runs = tmp_path / "weights", tmp_path / "runs"
 
-    def train(what: str, minutes: float) -> int:
-        sizes = ["--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu", "--attention", "plain"]
+    def train(what: str, minutes: float, attention: str = "plain") -> int:
+        sizes = ["--batch", "2", "--storms", "6", "--threads", "1", "--device", "cpu", "--attention", attention]
         return main([what, str(footage), "--minutes", str(minutes), "--weights", str(weights), "--runs", str(runs), *sizes])
 
     assert train("generalist", 0.03) == 0
@@ -51,6 +52,11 @@ def test_a_run_writes_weights_and_a_second_one_goes_on(footage: Path, tmp_path: 
     assert metadata["command"].startswith("derain-train")
     spec = subnet("generalist", folder=weights).spec
     assert (spec.name, spec.attention) == ("fast", "plain")
+    assert train("generalist", 0.09, "none") == 2
+    assert "fast_generalist.pt: is of a run with {'loss': 'dls', 'attention': 'plain'}, not" in capsys.readouterr().err
+    (runs / "fast_generalist.pt").write_bytes((runs / "fast_generalist.pt").read_bytes()[:5000])
+    assert train("generalist", 0.09) == 2
+    assert "fast_generalist.pt: is no whole checkpoint; remove it" in capsys.readouterr().err
 
 
 def test_an_ablation_is_equal_in_all_but_one_thing_and_repeats_nothing(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,6 +158,24 @@ def test_a_missing_beginning_is_one_line(footage: Path, tmp_path: Path, capsys: 
         assert main([*what, str(footage), "--start", str(tmp_path / "none"), "--runs", str(tmp_path / "runs")]) == 2
         error = capsys.readouterr().err
         assert "none: no weights there" in error and error.count("\n") == 1
+
+
+def test_a_beginning_that_is_none_is_one_line(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    junk = tmp_path / "junk.safetensors"
+    junk.write_bytes(b"{}")
+    for start, said in ((junk, "is no whole file of weights"), (WEIGHTS / "quality_still.safetensors", "a network of another shape")):
+        assert main(["generalist", str(footage), "--steps", "1", "--start", str(start), "--runs", str(tmp_path), "--weights", str(tmp_path)]) == 2
+        assert f"{start}: " in (told := capsys.readouterr().err) and said in told
+
+
+def test_footage_without_pictures_is_named(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "sound.mp4"), "w") as out:
+        stream = out.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 48000
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    with pytest.raises(ValueError, match=r"sound\.mp4: there is no video in it"):
+        load_footage([tmp_path])
 
 
 def test_a_deeper_clip_begins_as_the_shallower_one_that_it_starts_from(tmp_path: Path) -> None:

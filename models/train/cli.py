@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..losses import LOSSES
-from ..options import THREADS, Parser, number
+from ..options import THREADS, Parser, number, picture
 from ..perception import SMALL, perceiver
 from ..spec import ATTENTIONS, FAST, GENERALIST, NETWORKS, PAST, QUALITY, RAINY, SPECS, STILL
 from ..store import WEIGHTS
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--start", type=Path, metavar="FILE", help="with clip, generalist or one --pattern: weights to begin from, those that ship say")
     top.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
     top.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs (default: %(default)s)")
-    top.add_argument("--out", type=Path, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
+    top.add_argument("--out", type=picture, default=Path("preview.png"), help="picture that `preview` writes (default: %(default)s)")
     top.add_argument("--loss", choices=LOSSES, default="dls", help="of the sub-networks' pictures, for ablations (default: %(default)s)")
     top.add_argument("--attention", choices=ATTENTIONS, default="masked", help="of the sub-networks, for ablations (default: %(default)s)")
     top.add_argument("--samples", type=number(int, 1), default=600, help="of ablation: rendered once, seen by all its runs (default: %(default)s)")
@@ -81,6 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"derain-train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("derain-train: interrupted; the same command goes on from the last checkpoint, of every two minutes", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings, tokenizer
 from ..spec import PATTERNS, routed
-from ..store import halved, save, stamp
+from ..store import checkpoint, halved, save, stamp
 from ..views import SIDE
 from .feed import Feed, Rendered
 from .footage import Scene
@@ -195,7 +195,7 @@ class Training:
 
     def resume(self, path: Path) -> None:
         """Takes a checkpoint back."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = checkpoint(path, self.device)
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.seconds, self.step = state["seconds"], state["step"]

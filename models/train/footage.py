@@ -47,6 +47,8 @@ def load(folders: list[Path]) -> list[Scene]:
 
 def _clip(path: Path) -> Scene:
     with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError(f"{path}: there is no video in it; take it out of the folder")
         frames = [_planes(frame) for frame, _ in zip(container.decode(video=0), range(MOST_FRAMES), strict=False)]
     return Scene(path.stem, np.stack([y for y, _ in frames]), np.stack([uv for _, uv in frames]))
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..align import Seen, darker, sight
 from ..losses import mask_loss, picture_loss
 from ..spec import FAST, GENERALIST, PAST, RAINY, SPECS, STILL, NetSpec
-from ..store import halved, load, save, stamp
+from ..store import checkpoint, fit, halved, load, save, stamp
 from ..subnet import DerainNet
 from . import ranks
 from .data import Making, Pool, Sample, See, make, make_moving, make_past, make_still
@@ -114,7 +114,7 @@ class Training:
         spec = replace(recipe.shape or SPECS[recipe.size], attention=recipe.attention)
         self.net = DerainNet(spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start:
-            self.net.load_state_dict(load(recipe.start)[0])
+            fit(self.net, load(recipe.start)[0], recipe.start)
         self.mean = deepcopy(self.net).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, weight_decay=1e-4, betas=(0.9, 0.98), fused=True)
         self.picture = picture_loss(recipe.loss, settled=bool(recipe.start))
@@ -164,12 +164,19 @@ class Training:
         """All that a resumed run needs."""
         return {
             "net": self.net.state_dict(), "mean": self.mean.state_dict(), "optimiser": self.optimiser.state_dict(),
-            "picture": self.picture.state(), "step": self.step, "seconds": self.seconds,
+            "picture": self.picture.state(), "step": self.step, "seconds": self.seconds, "asked": self._asked,
         }  # fmt: skip
 
+    @property
+    def _asked(self) -> dict[str, str]:
+        """What of the recipe the weights tell of themselves."""
+        return {"loss": self.recipe.loss, "attention": self.recipe.attention}
+
     def resume(self, path: Path) -> None:
-        """Takes a checkpoint back."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        """Takes a checkpoint back. ValueError if it is damaged, or of a run of another loss or attention."""
+        state = checkpoint(path, self.device)
+        if (asked := state.get("asked", self._asked)) != self._asked:
+            raise ValueError(f"{path}: is of a run with {asked}, not {self._asked}; give the same, or another --runs")
         self.net.load_state_dict(state["net"])
         self.mean.load_state_dict(state["mean"])
         self.optimiser.load_state_dict(state["optimiser"])
