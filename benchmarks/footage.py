@@ -61,10 +61,9 @@ def footage(folder: Path, frames: int = 0, clips: int = 0) -> list[Clip]:
 
 
 def _names(folder: Path, files: Sequence[Path]) -> dict[Path, str]:
-    """What each file is called in figures: its place in the folder, with its ending only where that tells two apart."""
-    short = {path: path.relative_to(folder).with_suffix("").as_posix() for path in files}
-    known = Counter(short.values())
-    return {path: name if known[name] == 1 else f"{name}{path.suffix}" for path, name in short.items()}
+    """What each file is called in figures: its name without ending, or where others are called so, too, its place in the folder."""
+    known = Counter(path.stem for path in files)
+    return {path: path.stem if known[path.stem] == 1 else path.relative_to(folder).as_posix() for path in files}
 
 
 def read(path: Path, frames: int = 0, camera: str = "") -> Clip:

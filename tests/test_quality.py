@@ -119,11 +119,11 @@ def test_footage_reads_clips_stills_and_cameras(tmp_path: Path) -> None:
 
 
 def test_files_of_one_name_are_told_apart_and_a_manifest_may_be_anothers(tmp_path: Path) -> None:
-    for place in ("one/a.png", "other/a.png", "other/b.png", "other/b.jpg"):
+    for place in ("one/a.png", "other/a.png", "other/b.png", "other/b.jpg", "other/c.png"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / place), np.full((32, 32, 3), 200, np.uint8))
     (tmp_path / "manifest.csv").write_bytes(b"name,gr\xf6sse\nx,1\n")
-    assert [clip.name for clip in footage.footage(tmp_path)] == ["one/a", "other/a", "other/b.jpg", "other/b.png"]
+    assert [clip.name for clip in footage.footage(tmp_path)] == ["one/a.png", "other/a.png", "other/b.jpg", "other/b.png", "c"]
 
 
 @pytest.mark.parametrize(("lines", "sizes"), [(0, (48, 64)), (30, (48, 64)), (99, (100, 132)), (96, (96, 128))])
