@@ -304,8 +304,8 @@ class Source:
         declared = Fraction((self.container.start_time or 0) + (self.container.duration or 0), 1_000_000)
         if self._tells_duration and self._end() is None and declared - self._seen > SHORT:
             self.report.note(f"{self.path}: ends at {float(self._seen):.2f} s of {float(declared):.2f} s; was it cut off?")
-        if joints := len(self._joints.moves) - 1:
-            self.report.note(f"{self.path}: its clock begins anew {joints} times; what follows is moved to go on from there")
+        if (recordings := len(self._joints.moves)) > 1:
+            self.report.note(f"{self.path}: {recordings} recordings in one, each with a clock of its own: they follow each other now")
         if self.report.damaged:
             self.report.note(f"{self.path}: {self.report.damaged} damaged packets, whose frames are missing")
         if self._times.guessed:

@@ -199,6 +199,8 @@ FILES: dict[str, tuple[Maker, str]] = {
     "the same, to MP4": (
         joined("a.mkv", ("1.mkv", Clip(sound=True, subtitles=True, language="fra")), ("2.mkv", Clip(sound=True, subtitles=True))), "mp4",
     ),
+    "time code": (made("a.mov", timecode="01:02:03:04"), "mov"),
+    "time code, to Matroska": (made("a.mov", timecode="01:02:03:04"), "mkv"),
     "data track (KLV)": (with_data("a.ts", "klv"), "ts"),
     "data track, to MP4": (with_data("a.ts", "klv"), "mp4"),
     "attachment": (attached("a.mkv"), "mkv"),
@@ -211,6 +213,7 @@ FILES: dict[str, tuple[Maker, str]] = {
     "the same, to MPEG-TS": (made("a.mp4", chapters=True, metadata={"title": "Rain", "comment": "in May"}), "ts"),
     "no time stamps": (made("a.h264"), "mp4"),
     "size changes in mid-stream": (concatenated("a.h264", Clip(), Clip(width=64, height=48)), "mp4"),
+    "two recordings joined": (concatenated("a.ts", Clip(sound=True), Clip(sound=True)), "mp4"),
     "one frame": (made("a.mp4", times=[0]), "mp4"),
     "one frame, to HEVC": (made("a.mp4", times=[0]), "mp4 libx265"),
     "two frames, to HEVC": (made("a.mp4", times=[0, 512]), "mkv libx265"),
@@ -258,11 +261,14 @@ def facts(path: Path) -> dict[str, object]:
             "chapters": [(float(c["start"] * c["time_base"]), c["metadata"]) for c in container.chapters()],
             "metadata": {key.lower(): value for key, value in told(container.metadata).items()},
             "language": _language(stream),
+            "time code": {key.lower(): value for key, value in stream.metadata.items()}.get("timecode"),
         }
         chapters = bool(told_of["chapters"])  # of which QuickTime makes a data track
         for kind in ("audio", "subtitle", "data", "attachment", "video"):
             mine = [_track(s, others, begin) for s in container.streams if s.type == kind and s is not stream and not (chapters and kind == "data")]
             told_of[NAMES[kind]] = mine
+    if told_of["time code"]:
+        told_of[NAMES["data"]] = []  # the track that tells it
     return {name: value for name, value in told_of.items() if value}
 
 

@@ -17,7 +17,7 @@ def test_what_follows_a_joint_goes_on_from_there(clip, fake, look, tmp_path, end
     alone, seen = look(one), look(tmp_path / f"out.{ending}")
     steps = np.diff([float(time) for time in seen.times])
     assert len(seen.times) == 60 and steps.min() > 0.02 and steps.max() < 0.06
-    assert f"{joined}: its clock begins anew 2 times; what follows is moved to go on from there" in report.notes
+    assert f"{joined}: 3 recordings in one, each with a clock of its own: they follow each other now" in report.notes
     if sound:
         (_, packets), (_, each) = seen.packets[0], alone.packets[0]
         times = [time for _, time in packets]
