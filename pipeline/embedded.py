@@ -1,8 +1,8 @@
 """What lies in a picture file beside the picture: Exif, with the orientation in it, the colour profile, XMP and IPTC; read from and put into
-JPEG and PNG.
+JPEG and PNG; read from WebP, and of TIFF the profile.
 
 Sources: ITU-T T.81 annex B (JPEG's segments), CIPA DC-008 (Exif), ICC.1 annex B (profiles in files), PNG third edition (chunks), Adobe's XMP
-specification part 3 (XMP in files, and Photoshop's image resources, one of which is IPTC).
+specification part 3 (XMP in files, and Photoshop's image resources, one of which is IPTC), TIFF 6.0 section 2, RFC 9649 (WebP).
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ APP1, APP2, APP13, SCAN = 0xE1, 0xE2, 0xED, 0xDA
 
 RESOURCE, IPTC = b"8BIM", 0x0404
 """Every resource of Photoshop begins so; its number for IPTC."""
+
+PROFILE = 34675
+"""TIFF's tag of a colour profile."""
 
 XML = b"XML:com.adobe.xmp"
 """Keyword of XMP in PNG."""
@@ -69,10 +72,11 @@ def turned(matrix: tuple[int, ...]) -> Embedded:
 
 
 def read(path: Path) -> Embedded:
-    """What a file has embedded; nothing if it is neither JPEG nor PNG, or damaged."""
+    """What a file has embedded; nothing if it is of no kind that is known here, or damaged."""
+    readers = ((JPEG, _of_jpeg), (PNG, _of_png), (b"II*\0", _of_tiff), (b"MM\0*", _of_tiff), (b"RIFF", _of_webp))
     with path.open("rb") as file:
         head = file.read(len(PNG))
-        reader = _of_jpeg if head.startswith(JPEG) else _of_png if head == PNG else None
+        reader = next((each for start, each in readers if head.startswith(start)), None)
         try:
             return reader(head + file.read()) if reader else Embedded()
         except (struct.error, zlib.error, IndexError):
@@ -139,6 +143,25 @@ def _of_png(data: bytes) -> Embedded:
             text = rest[2:].split(b"\0", 2)[2]  # after a language and the keyword in it
             found = replace(found, xmp=_unpacked(text) if rest[0] else text)
     return found
+
+
+def _of_tiff(data: bytes) -> Embedded:
+    order = "<" if data.startswith(b"II") else ">"
+    (at,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, at)
+    for tag, _, size, place in struct.iter_unpack(f"{order}HHII", data[at + 2 : at + 2 + 12 * count]):
+        if tag == PROFILE:
+            return Embedded(icc=data[place : place + size])
+    return Embedded()
+
+
+def _of_webp(data: bytes) -> Embedded:
+    found, at = {}, len(b"RIFF....WEBP")
+    while at < len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        found[name] = data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+    return Embedded(found.get(b"EXIF", b"").removeprefix(EXIF), found.get(b"ICCP", b""), found.get(b"XMP ", b""))
 
 
 def _unpacked(packed: bytes) -> bytes:

@@ -18,7 +18,7 @@ from typing import cast
 import av
 
 from . import embedded
-from .decode import LIMIT, NAMED, Packet, Span, Video, check_size, convert, side_data, turn
+from .decode import LIMIT, Packet, Span, Video, check_size, convert, turn
 from .embedded import Embedded
 from .encode import stored
 from .errors import OpenError, WriteError, line
@@ -112,8 +112,6 @@ class PictureSource:
             why = f"not a picture, or damaged, or larger than {self.limit} pixels (--max-pixels)" if path.exists() else "no such file"
             raise OpenError(f"{path}: {why}") from error
         beside = embedded.read(path)
-        if not beside.icc and stream.codec_context.name not in NAMED and any(name == "ICC_PROFILE" for name, _ in side_data(picture)):
-            self.report.note(f"{path}: not kept: the colour profile")
         if picture.rotation and not beside.exif:
             self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
         if any(component.is_alpha for component in picture.format.components) and not jpeg:  # CMYK comes with a fourth component, too

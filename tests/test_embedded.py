@@ -47,6 +47,23 @@ def test_orientation_exif_and_profile_are_kept(tmp_path: Path, fake, source: str
     assert not any("not kept" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("ending", ["tif", "webp"])
+def test_the_profile_of_other_files_is_kept_or_said(tmp_path: Path, runtime, ending: str) -> None:
+    source = tmp_path / f"in.{ending}"
+    colours = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8))
+    colours.save(source, icc_profile=profile(), **({"lossless": True} if ending == "webp" else {}))
+    run(Job(source, tmp_path / "out.png"), runtime)
+    with Image.open(tmp_path / "out.png") as clean:
+        assert clean.info["icc_profile"] == profile()
+    report = run(Job(source, tmp_path / "out.bmp"), runtime)
+    assert any("not kept: the colour profile" in note for note in report.notes)
+
+
+def test_the_profile_of_a_tiff_of_the_other_order(tmp_path: Path) -> None:
+    (tmp_path / "in.tif").write_bytes(b"MM\0*" + struct.pack(">IHHHIII4s", 8, 1, 34675, 7, 4, 26, 0, b"icc!"))
+    assert read(tmp_path / "in.tif") == Embedded(icc=b"icc!")
+
+
 def test_what_other_files_cannot_hold_is_said(tmp_path: Path, runtime) -> None:
     report = Report()
     run(Job(photo(tmp_path / "in.jpg"), tmp_path / "out.bmp"), runtime, report)
