@@ -6,6 +6,7 @@ each frame is derained alone, many times slower. The full program aligns neighbo
 
 import argparse
 from collections import deque
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -60,8 +61,9 @@ def derain(packed: Planes, before: "deque[Planes]", precision: str) -> Planes:
 
 
 def run(source: av.container.InputContainer, sink: av.container.OutputContainer, precision: str, moving: bool) -> None:
-    stream = source.streams.video[0]
-    out = sink.add_stream("libx264", rate=stream.average_rate or 25, options={"crf": "18"})
+    stream, rate = source.streams.video[0], source.streams.video[0].average_rate or 25
+    out, tick = sink.add_stream("libx264", rate=rate, options={"crf": "18"}), stream.time_base or Fraction(1, 90000)
+    out.codec_context.time_base = tick
     out.width, out.height, out.pix_fmt = stream.width // 2 * 2, stream.height // 2 * 2, "yuv420p"
     before: deque[Planes] = deque(maxlen=4)
     for number, frame in enumerate(source.decode(stream)):
@@ -70,7 +72,9 @@ def run(source: av.container.InputContainer, sink: av.container.OutputContainer,
         packed: Planes = np.asarray(frame.to_ndarray(format="yuv420p", width=out.width, height=out.height), np.uint8)
         clean = packed if name == "clear" else derain(packed, before, precision)
         before.extendleft([] if moving else [packed[: out.height]])
-        sink.mux(out.encode(av.VideoFrame.from_ndarray(clean, format="yuv420p")))
+        done = av.VideoFrame.from_ndarray(clean, format="yuv420p")
+        done.pts, done.time_base = round(number / rate / tick) if frame.pts is None else frame.pts, tick
+        sink.mux(out.encode(done))
     sink.mux(out.encode(None))
 
 
@@ -86,5 +90,5 @@ if __name__ == "__main__":
     try:
         with av.open(args.input) as video, av.open(args.output, "w") as clean_video:
             run(video, clean_video, args.precision, args.moving)
-    except av.FFmpegError as error:
+    except (av.FFmpegError, ValueError) as error:
         parser.error(str(error))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,16 @@ def converted_once() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight frames of 150 x 118 pixels."""
+    """Eight frames of 150 x 118 pixels, of which one stands for longer."""
     path = tmp_path_factory.mktemp("clip") / "rain.mp4"
     with av.open(str(path), "w") as box:
         stream = box.add_stream("libx264", rate=10, options={"crf": "10"})
         stream.width, stream.height, stream.pix_fmt = 150, 118, "yuv420p"
         for seed in range(8):
             luma = drawn(128, 192, seed=seed).y[0, 0, :118, :150]
-            box.mux(stream.encode(av.VideoFrame.from_ndarray(np.repeat(luma[..., None], 3, 2), format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(np.repeat(luma[..., None], 3, 2), format="rgb24")
+            picture.pts, picture.time_base = seed + 3 * (seed > 4), Fraction(1, 10)
+            box.mux(stream.encode(picture))
         box.mux(stream.encode(None))
     return path
 
@@ -323,8 +326,9 @@ def run_edge(folder: Path, clip: Path, *options: str) -> None:
     code = "import sys, runpy; sys.modules['derain_video'] = None; runpy.run_path('run.py', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code, str(clip), str(clean), *options], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    with av.open(str(clean)) as box:
-        assert sum(1 for _ in box.decode(video=0)) == 8
+    with av.open(str(clean)) as box, av.open(str(clip)) as given:
+        times = [[float(frame.pts * frame.time_base) for frame in each.decode(video=0)] for each in (given, box)]
+    assert len(times[1]) == 8 and times[1] == pytest.approx(times[0], abs=1e-3)
 
 
 def test_the_edge_runner_takes_the_network_of_a_size_that_has_one(clip: Path, tmp_path: Path) -> None:
@@ -334,8 +338,9 @@ def test_the_edge_runner_takes_the_network_of_a_size_that_has_one(clip: Path, tm
         shutil.copy(manifest.GRAPHS / graph.file, folder)
     shutil.copy(edge.RUNNER, folder / "run.py")
     run_edge(folder, clip)
-    for source, why in ((clip, "is the input"), (tmp_path / "absent.mp4", "No such file")):
-        done = subprocess.run([sys.executable, "run.py", str(source), str(clip)], cwd=folder, capture_output=True, text=True)
+    absent, odd = tmp_path / "absent.mp4", tmp_path / "out.webm"
+    for source, target, why in ((clip, clip, "is the input"), (absent, clip, "No such file"), (clip, odd, "does not support")):
+        done = subprocess.run([sys.executable, "run.py", str(source), str(target)], cwd=folder, capture_output=True, text=True)
         assert done.returncode == 2 and why in done.stderr and "Traceback" not in done.stderr
     run_edge(folder, clip)
     assert edge.readme("quality").count("trtexec --onnx=") == 3
