@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import av
 import numpy as np
+from av.format import Flags
 from av.sidedata.sidedata import SideDataContainer
 
 from .errors import OpenError, OptionError, line
@@ -157,7 +158,7 @@ class Source:
         return begin + Fraction(self.span.start).limit_denominator(1_000_000) if moved else Fraction(0)
 
     def _seek(self) -> None:
-        if not self.span.start:
+        if not self.span.start or self.container.format.flags & Flags.no_timestamps.value:  # counted from the beginning on
             return
         try:
             self.container.seek(int(self.zero * 1_000_000))

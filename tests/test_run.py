@@ -171,6 +171,11 @@ def test_a_part_begins_at_zero(clip, runtime, look):
     assert [float(c["start"] * c["time_base"]) for c in seen.container.chapters()] == [0]
 
 
+def test_a_part_of_a_stream_without_times(clip, fake, look, tmp_path):
+    run(Job(clip("in.h264"), tmp_path / "out.mp4", Span(0.4)), fake(["clear"]))
+    assert len(look(tmp_path / "out.mp4").pictures) == 10
+
+
 def test_side_by_side_and_split_and_mask(clip, runtime, look):
     source = clip("in.mkv", codec="ffv1")
     out, _ = go(source, runtime, "side.mkv", compare="side")
