@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import av
 import numpy as np
-from av.format import Flags
 from av.sidedata.sidedata import SideDataContainer
 
 from .errors import OpenError, OptionError, line
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
 
 ANY_CLOCK = ("mpegts", "mpeg", "hls", "rtsp", "flv", "rtp", "asf")
 """Formats whose clock starts anywhere: their files are moved to start at 0."""
+
+NO_TIMES = 0x80
+"""FFmpeg's flag of formats without time stamps (AVFMT_NOTIMESTAMPS)."""
 
 LIMIT = 8192 * 8192
 """Most pixels in a picture, unless told otherwise: more is taken for a decompression bomb."""
@@ -158,7 +160,7 @@ class Source:
         return begin + Fraction(self.span.start).limit_denominator(1_000_000) if moved else Fraction(0)
 
     def _seek(self) -> None:
-        if not self.span.start or self.container.format.flags & Flags.no_timestamps.value:  # counted from the beginning on
+        if not self.span.start or self.container.format.flags & NO_TIMES:  # frames are counted from the beginning on
             return
         try:
             self.container.seek(int(self.zero * 1_000_000))
