@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib
 import logging
 import signal
@@ -41,6 +42,9 @@ the input is read from its beginning, the frames that are done are not derained 
 part until it is done. Without anything to continue it begins anew, so it does no harm to give it always.
 Exit code 2 with one line says what is wrong with the input, the output or an option.
 """
+
+M_ARENA_MAX = -8
+"""Of glibc's mallopt: most arenas."""
 
 log = logging.getLogger("derain_video")
 
@@ -93,6 +97,7 @@ def _output_options(g: argparse._ArgumentGroup) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command. 0: done; 2: one line on stderr says what is wrong; 130 or 143: stopped by a signal."""
     words = list(sys.argv[1:] if argv is None else argv)
+    one_arena()
     if words[:1] == ["serve"]:
         return importlib.import_module(".live.serve", __package__).main(words[1:])  # type: ignore[no-any-return]
     if is_live(words) or any(word.startswith("@") and not Path(word).exists() for word in words):
@@ -110,6 +115,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             log.error("stopped at once; OUT was not written")
             return stop.code or 130
+
+
+def one_arena() -> None:
+    """Has glibc keep what threads have freed in one place for all of them, not in one for each: tens of MiB less, and no slower."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_ARENA_MAX, 1)
 
 
 def _run(args: argparse.Namespace, stop: Stop) -> int:
