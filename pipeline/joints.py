@@ -14,7 +14,8 @@ BACK = Fraction(1, 4)
 class Joints:
     """Moves packets so that no stream's clock goes back. moves: seconds that are added to each recording's.
 
-    Streams come to a joint one after another, and the first of them says how far the others are moved.
+    Streams come to a joint one after another, and the first of them says how far the others are moved. What is neither picture nor sound, subtitles
+    say, may stand in any order: it goes with the latest recording.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,9 @@ class Joints:
     def mend(self, packet: av.Packet[Any], end: Fraction) -> None:
         """Moves one packet. end: of all packets so far, in seconds."""
         stream = packet.stream_index
-        if packet.dts is not None:
+        if packet.stream.type not in ("video", "audio"):
+            self._recording[stream] = len(self.moves) - 1
+        elif packet.dts is not None:
             at = packet.dts * packet.time_base
             if at < self._last.get(stream, at) - BACK:
                 self._recording[stream] = self._recording.get(stream, 0) + 1

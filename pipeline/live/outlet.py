@@ -224,7 +224,7 @@ class Outlet:
         self.told.dropped += relay.fed
         self._relay, self.told.up = None, False
         healthy = time.monotonic() - relay.begun > HEALTHY
-        if not broken and relay.process.returncode:
+        if not broken and relay.process.returncode > 0:  # not one that was killed
             self._fail(relay, healthy)
         if broken:
             self._recover(broken, healthy)
