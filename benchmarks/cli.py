@@ -178,6 +178,10 @@ def quality(options: argparse.Namespace) -> Result:
 
     if bool(options.folder) == bool(options.pairs):
         raise FootageError("give a folder of clean clips or stills, or --pairs ROOT: derain-bench quality FOLDER")
+    others = ("sheet", "kinds", "each") if options.pairs else ("results", "by_pattern")
+    if given := [f"--{name.replace('_', '-')}" for name in others if getattr(options, name)]:
+        where = "of rendered rain, not of --pairs" if options.pairs else "of --pairs"
+        raise FootageError(f"{', '.join(given)}: {where}; leave it out")
     with _load(options) as runtime:
         used = {"runtime": [runtime.name, runtime.precision, runtime.device]}
         measured = report.paired if options.pairs else report.rendered

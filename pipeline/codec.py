@@ -31,6 +31,12 @@ ENCODERS = {
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 """Of x264 and x265, which else print what is wrong themselves."""
 
+WORST = 51
+"""Largest crf of x264 and x265."""
+
+TUNED = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "libvpx", *hwaccel.NVENC.values())
+"""Encoders that have both a crf and a preset, by whatever names."""
+
 FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video", "mpeg1video", "mjpeg")
 EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video")
 """Encoders whose halved chroma needs even sizes."""
@@ -104,17 +110,28 @@ def options(name: str, settings: Settings, container: str, layout: str = "", lig
 
     AVI and ASF have no room for the time of a frame that is not stored in order of time: no B-frames there.
     """
+    _check(name, settings)
     quality = "cq" if name in hwaccel.NVENC.values() else "crf"
     asked = {quality: f"{settings.crf:g}"} if settings.crf is not None else {}
     if settings.preset:
-        if name in ("libx264", "libx265") and settings.preset not in PRESETS:
-            raise OptionError(f"--preset {settings.preset}: {name} has {', '.join(PRESETS)}")
         asked["preset" if not name.startswith("libvpx") else "deadline"] = settings.preset
     ordered = {"bf": "0"} if container in ("avi", "asf") else {}
     profile = {"profile": PROFILES[name][layout]} if layout in PROFILES.get(name, {}) else {}
     params = {key: ":".join(filter(None, (PARAMS.get(name, {}).get(key), value))) for key, value in hdr.options(name, light or hdr.Hdr()).items()}
     threads = {"threads": str(cores())} if name == "libx264" else {}  # by itself it takes half as many more, which hold a frame each
     return {**DEFAULTS.get(name, {}), **threads, **profile, **PARAMS.get(name, {}), **params, **ordered, **asked}
+
+
+def _check(name: str, settings: Settings) -> None:
+    """OptionError for what was asked for and the encoder does not have."""
+    for option, asked in (("--crf", settings.crf), ("--preset", settings.preset)):
+        if asked not in (None, "") and name not in TUNED:
+            raise OptionError(f"{option} {asked}: {name} has no such option; leave it out, or give another --codec")
+    if name in ("libx264", "libx265"):
+        if settings.preset and settings.preset not in PRESETS:
+            raise OptionError(f"--preset {settings.preset}: {name} has {', '.join(PRESETS)}")
+        if settings.crf is not None and settings.crf > WORST:
+            raise OptionError(f"--crf {settings.crf:g}: {name} has 0 to {WORST}")
 
 
 def choose_layout(name: str, video: Video) -> Layout:

@@ -145,6 +145,8 @@ def test_footage_is_enlarged_to_as_many_lines_never_made_smaller(tmp_path: Path,
         (["quality", "empty", "--kinds", "hail"], "kind 'hail' is not known"),
         (["quality", "empty", "--runtime", "abacus"], "abacus"),
         (["quality", "empty", "--sheet", "sheet.xyz"], "argument --sheet: 'sheet.xyz': give a name that ends in .png or .jpg"),
+        (["quality", "empty", "--by-pattern"], "--by-pattern: of --pairs; leave it out"),
+        (["quality", "--pairs", "empty", "--kinds", "gusts", "--each"], "--kinds, --each: of rendered rain, not of --pairs"),
         (["trace", "empty", "trace.xyz"], "argument picture: 'trace.xyz'"),
     ],
 )

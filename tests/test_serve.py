@@ -209,3 +209,13 @@ def test_no_process_of_a_stream_outlives_the_program(tmp_path, number):
 def children(parent: int) -> list[int]:
     """Numbers of the processes that a process has begun."""
     return [int(word) for task in Path(f"/proc/{parent}/task").glob("*/children") for word in task.read_text().split()]
+
+
+def test_a_stream_that_says_nothing_has_no_counts() -> None:
+    from derain_video.pipeline.live.metrics import metrics
+
+    told = {"front": LiveReport(arrived=99).told(), "back": {}}
+    watched = [SimpleNamespace(spec=SimpleNamespace(name=name), healthy=bool(state), restarts=0, state=lambda s=state: s) for name, state in told.items()]
+    text = metrics(watched).decode()
+    assert 'derain_arrived_total{stream="front"} 99.0' in text and 'derain_up{stream="back"} 0.0' in text
+    assert 'derain_arrived_total{stream="back"}' not in text

@@ -38,7 +38,8 @@ class Streams(Collector):
             for key, text in named.items():
                 family = kind(f"derain_{key}", text, labels=["stream"])
                 for name, told in states.items():
-                    family.add_metric([name], float(told.get(key, 0)))
+                    if told:  # a stream that says nothing has no counts: zeros would look as if it had begun anew
+                        family.add_metric([name], float(told.get(key, 0)))
                 yield family
 
 
