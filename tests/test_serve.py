@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -215,7 +216,7 @@ def test_a_stream_that_says_nothing_has_no_counts() -> None:
     from derain_video.pipeline.live.metrics import metrics
 
     told = {"front": LiveReport(arrived=99).told(), "back": {}}
-    watched = [SimpleNamespace(spec=SimpleNamespace(name=name), healthy=bool(state), restarts=0, state=lambda s=state: s) for name, state in told.items()]
+    watched = [SimpleNamespace(spec=SimpleNamespace(name=name), healthy=bool(told[name]), restarts=0, state=partial(told.get, name)) for name in told]
     text = metrics(watched).decode()
     assert 'derain_arrived_total{stream="front"} 99.0' in text and 'derain_up{stream="back"} 0.0' in text
     assert 'derain_arrived_total{stream="back"}' not in text
