@@ -194,15 +194,19 @@ def test_no_process_of_a_stream_outlives_the_program(tmp_path, number):
     spec = tmp_path / "s.toml"
     spec.write_text(f'[page]\nport = 0\n[streams.a]\ninput = "udp://127.0.0.1:9"\noutputs = ["{tmp_path}/a.mkv"]\n')
     source = (
-        "import sys\nfrom derain_video.pipeline.live import serve\n"
+        "import signal, sys\nfrom derain_video.pipeline.live import serve\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # which tests run by nohup have ignored, and so would it
         f"serve.WORKER = (sys.executable, {str(fake)!r})\nsys.exit(serve.main([{str(spec)!r}]))"
     )
     with subprocess.Popen([sys.executable, "-c", source], stderr=subprocess.PIPE, text=True) as program:
-        until(lambda: children(program.pid))
-        workers = children(program.pid)
-        time.sleep(1.5)  # a worker that has begun
-        program.send_signal(number)
-        said = program.communicate(timeout=20)[1]
+        try:
+            until(lambda: children(program.pid))
+            workers = children(program.pid)
+            time.sleep(1.5)  # a worker that has begun
+            program.send_signal(number)
+            said = program.communicate(timeout=20)[1]
+        finally:
+            program.kill()
     assert "Traceback" not in said
     until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 10)
 
