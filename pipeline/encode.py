@@ -237,6 +237,8 @@ def stored(frame: Frame, layout: Layout, tags: tuple[int, int, int, int], matrix
 
     tags: range, matrix, primaries and transfer of the frame, as in Video. matrix: that Y'CbCr shall have; 0: the frame's.
     """
+    if not frame.planes:
+        return frame  # on the GPU alone, whose encoder takes it as it is
     mine = frame.layout
     now = tags[1] if tags[1] not in (0, 2) else (1 if frame.height >= 720 else 5)  # untagged: BT.709 where the picture is high, else BT.601
     matrices = now, matrix or now
