@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import av
-import numpy as np
-from av.sidedata.sidedata import SideDataContainer
 
 from .errors import OpenError, OptionError, line
 from .frame import Frame, Layout, nearest, planes_of
@@ -25,10 +22,10 @@ from .hwaccel import open_video
 from .joints import Joints
 from .place import file_url
 from .report import Report
+from .sidedata import NAMED, SPOKEN, display_matrix, side_data, turn
+from .times import Times
 
 if TYPE_CHECKING:
-    from av.sidedata.sidedata import SideData
-
     from .resident import Resident
 
 ANY_CLOCK = ("mpegts", "mpeg", "hls", "rtsp", "flv", "rtp", "asf")
@@ -47,26 +44,6 @@ SHORT = Fraction(1, 2)
 """Seconds by which a file may be shorter than it tells: last packets may tell no duration."""
 
 Packet: TypeAlias = "av.Packet[Any]"
-
-SPOKEN = {
-    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
-    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
-    "DOVI_METADATA": "Dolby Vision metadata",
-    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
-    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient light that the picture was made for",
-    "A53_CC": "closed captions inside the video stream",
-    "AFD": "the active format description",
-    "PANSCAN": "pan and scan windows",
-    "S12M_TIMECODE": "time code in the frames",
-    "GOP_TIMECODE": "time code in the frames",
-    "STEREO3D": "3D layout",
-    "SPHERICAL": "spherical projection",
-    "ICC_PROFILE": "the colour profile",
-}
-"""What rides on frames and is not handed on: in our words."""
-
-NAMED = ("png", "apng")
-"""Decoders that give a colour profile its name: PyAV 18 frees that twice, and the process ends, once the profile was looked at."""
 
 LONGEST = 1e9
 """Most seconds of a span, 30 years."""
@@ -325,31 +302,6 @@ def _last(packet: Packet, step: Fraction) -> Fraction:
     return begin * packet.time_base + (packet.duration * packet.time_base if packet.duration else step)
 
 
-class Times:
-    """Gives every picture a time: the decoder's; if it has none, one frame after the last; never equal to it or before it."""
-
-    def __init__(self, time_base: Fraction, rate: Fraction) -> None:
-        self.time_base, self.step = time_base, max(1, round(1 / (rate * time_base)))
-        self.last: int | None = None
-        self.count = self.guessed = self.moved = 0
-
-    def repair(self, picture: av.VideoFrame) -> int:
-        """Sets the time of the next picture; returns its pts, in ticks of `time_base`."""
-        self.count += 1
-        if picture.time_base and picture.time_base != self.time_base and picture.pts is not None:
-            picture.pts = round(picture.pts * picture.time_base / self.time_base)
-        picture.time_base = self.time_base
-        if picture.pts is None:
-            picture.pts = 0 if self.last is None else self.last + self.step
-            picture.duration = self.step
-            self.guessed += 1
-        elif self.last is not None and picture.pts <= self.last:
-            picture.pts = self.last + 1
-            self.moved += 1
-        self.last = picture.pts
-        return self.last
-
-
 def convert(picture: av.VideoFrame, layout: Layout, width: int, height: int) -> av.VideoFrame:
     """The picture in that layout and size: itself if it is so already."""
     if picture.format.name == layout.name and (picture.width, picture.height) == (width, height):
@@ -395,30 +347,3 @@ def _main_stream(container: av.container.InputContainer, path: Path) -> av.Video
 def check_size(width: int, height: int, limit: int, path: object) -> None:
     if limit and width * height > limit:
         raise OpenError(f"{path}: {width}x{height} is more than {limit} pixels; raise --max-pixels if the file is to be trusted")
-
-
-def display_matrix(told: Iterable[tuple[str, bytes]]) -> tuple[int, ...] | None:
-    """The display matrix, 9 numbers, if a picture with that side data is to be turned or mirrored for display."""
-    for name, data in told:
-        if name == "DISPLAYMATRIX":
-            return tuple(int(value) for value in np.frombuffer(data, np.int32))
-    return None
-
-
-def turn(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    """The display matrix of a picture that is to be turned, by its angle: mirroring is lost."""
-    angle = math.radians(picture.rotation)
-    cosine, sine = round(math.cos(angle) * (1 << 16)), round(math.sin(angle) * (1 << 16))
-    return (cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30) if picture.rotation else None
-
-
-def side_data(picture: av.VideoFrame) -> Iterator[tuple[str, bytes]]:
-    """What rides on a frame, by name; nothing where PyAV has no name for one of them (EXIF, in pictures).
-
-    Not by `picture.side_data`: the picture keeps that, and that the picture, in a circle that only a late garbage collection opens.
-    """
-    with contextlib.suppress(ValueError):
-        for data in cast("Iterable[SideData]", SideDataContainer(picture)):  # type: ignore[call-arg]
-            yield data.type.name, bytes(data)
-
-

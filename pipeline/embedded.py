@@ -63,12 +63,12 @@ class Embedded:
         return [name for name, part, most in zip(NAMES, parts, MOST.get(ending, (0, 0, 0, 0)), strict=True) if len(part) > most]
 
 
-def turned(matrix: tuple[int, ...]) -> Embedded:
+def turned(matrix: tuple[int, ...]) -> bytes:
     """Exif that tells the orientation of a display matrix, 9 numbers; nothing for one that does more than turn and mirror."""
     signs = tuple((matrix[place] > 0) - (matrix[place] < 0) for place in (0, 1, 3, 4))
     if signs not in TURNS:
-        return Embedded()
-    return Embedded(exif=struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, TURNS.index(signs) + 1, 0, 0))
+        return b""
+    return struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, TURNS.index(signs) + 1, 0, 0)
 
 
 def read(path: Path) -> Embedded:

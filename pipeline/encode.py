@@ -80,7 +80,8 @@ class Sink:
         self._count, self._shown = -1, cast("Frame | None", None)  # where the encoder counts: the last place, and who has it
         self.layout = codec.choose_layout(self.encoder, video)
         self._on_gpu = video.resident and self.encoder in hwaccel.NVENC.values()
-        self.tags, self.video, self._from_rgb = video.tags, _in_layout(video, self.layout), video.layout.rgb
+        self.tags, self.video = video.tags, _in_layout(video, self.layout)
+        self._matrix = self.video.tags[1] if video.layout.rgb else 0
         self._say_changes(video)
         self.tracks = Tracks(source, container, report) if source else None
         if self.tracks:
@@ -142,7 +143,7 @@ class Sink:
     def _encoded(self, frame: Frame) -> Iterable[Packet]:
         self._encoded_frames += 1
         frame = frame if self._on_gpu else frame.landed()
-        return self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags, self.video.tags[1] if self._from_rgb else 0)))
+        return self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags, self._matrix)))
 
     def _mux(self, packet: Packet) -> None:
         """Sends the packet before this one. Fragments of MP4 need true durations, from one dts to the next: where one is too long,

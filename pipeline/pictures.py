@@ -18,7 +18,7 @@ from typing import cast
 import av
 
 from . import embedded
-from .decode import LIMIT, Packet, Span, Video, check_size, convert, turn
+from .decode import LIMIT, Packet, Span, Video, check_size, convert
 from .embedded import Embedded
 from .encode import stored
 from .errors import OpenError, WriteError, line
@@ -26,6 +26,7 @@ from .films import filmed
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
 from .place import file_url
 from .report import Report
+from .sidedata import turn
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NUMBER = re.compile(r"%0?(\d*)d")
@@ -144,7 +145,7 @@ class PictureSink:
             raise WriteError(f"{self.path}: one picture cannot hold a film; write img_%04d.png, or a video")
         name = self._name(frame)
         if self.video.matrix and not frame.embedded.exif:
-            frame = frame.replace(embedded=replace(frame.embedded, exif=embedded.turned(self.video.matrix).exif))
+            frame = frame.replace(embedded=replace(frame.embedded, exif=embedded.turned(self.video.matrix)))
         try:
             (self.part / name).write_bytes(encoded(frame.landed(), Path(name).suffix.lower(), self.video.tags, self.report))
         except (OSError, av.FFmpegError, ValueError) as error:

@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import Clip, FakeRuntime, write_clip
 
 from derain_video.pipeline.codec import Settings
-from derain_video.pipeline.decode import ANY_CLOCK, display_matrix, side_data
+from derain_video.pipeline.decode import ANY_CLOCK
 from derain_video.pipeline.errors import FAULTS
 from derain_video.pipeline.hdr import Hdr, hdr_of
 from derain_video.pipeline.run import Job, run
+from derain_video.pipeline.sidedata import display_matrix, side_data
 from derain_video.pipeline.tracks import told
 
 TABLE = Path(__file__).parents[1] / "docs" / "files.md"

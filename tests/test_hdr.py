@@ -7,9 +7,9 @@ import pytest
 
 from derain_video.pipeline import codec
 from derain_video.pipeline.codec import Settings
-from derain_video.pipeline.decode import side_data
 from derain_video.pipeline.hdr import Hdr, hdr_of, lost, options
 from derain_video.pipeline.run import Job, run
+from derain_video.pipeline.sidedata import side_data
 
 P3 = tuple(Fraction(n, 50000) for n in (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450))
 HDR10 = Hdr(P3, (Fraction(1, 200), Fraction(1000)), (993, 402))
