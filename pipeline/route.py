@@ -1,13 +1,14 @@
 """Which rain is it? One cheap look at every frame, a network's look only when something changed.
 
 A signature (a tiny luma thumbnail and the energy of fine detail) is compared with that of the frame perceived last. The
-answer changes only if another pattern wins by a margin for some time; at a cut it counts at once. While another pattern wins,
-while fine detail changes, as in a fade, and while the scores change so much from look to look that another may soon win, every frame
-is looked at: so the answer is that of looking at every frame throughout.
+answer changes only if another pattern wins by a margin for some time; at a cut, and throughout a fade, it counts at once. In a fade, while
+another pattern wins, while fine detail changes, and while the scores change so much from look to look that another may soon win, every
+frame is looked at: so the answer is that of looking at every frame throughout.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -50,6 +51,8 @@ class Routing:
     shift: the next frame is looked at, too, if another pattern would lead after this share of the change from the look before to the last one.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
     settle: in so many frames after a cut, above four times `cut`.
+    fading, alike, linger: a shot fades while its thumbnail changes by more than `fading` in two frames, and those changes correlate by more than
+    `alike` with those of the two frames before, and for so long after.
     """
 
     moved: float = 20.0
@@ -67,6 +70,9 @@ class Routing:
     cut: float = 10.0
     jump: float = 3.0
     settle: int = 4
+    fading: float = 1.5
+    alike: float = 0.85
+    linger: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -115,12 +121,49 @@ class Cuts:
         return False
 
 
+class Fades:
+    """Finds fades: thumbnails change in the same way for some frames, and not as a camera that pans or zooms changes them."""
+
+    def __init__(self, limits: Routing) -> None:
+        self.limits = limits
+        self.thumbs: deque[NDArray[np.float32]] = deque(maxlen=5)
+        self.until = -math.inf
+
+    def at(self, seen: Signature, now: float, cut: bool) -> bool:
+        """Whether this frame is in a fade, or just after one; a cut ends it. now: in seconds."""
+        if cut:
+            self.thumbs.clear()
+            self.until = -math.inf
+        self.thumbs.append(seen.thumb)
+        if len(self.thumbs) == self.thumbs.maxlen and self._steady():
+            self.until = now + self.limits.linger
+        return now < self.until
+
+    def _steady(self) -> bool:
+        first, _, middle, _, last = self.thumbs
+        steps = np.stack([middle - first, last - middle]).reshape(2, -1)
+        return self._alike(steps) and self._alike(steps - _moved(middle, steps))
+
+    def _alike(self, steps: NDArray[np.float32]) -> bool:
+        """Whether both are of some size, and correlate."""
+        before, after = steps
+        return float(np.abs(steps).mean(1).min()) > self.limits.fading and float(before @ after) > self.limits.alike * cv2.norm(before) * cv2.norm(after)
+
+
+def _moved(thumb: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The part of each step, (2, 576), that an affine motion of the thumbnail explains, by least squares on its gradients."""
+    down, right = np.gradient(thumb)
+    y, x = np.mgrid[-0.5 : 0.5 : THUMB[1] * 1j, -0.5 : 0.5 : THUMB[0] * 1j]
+    motions = np.stack([part * place for part in (down, right) for place in (np.ones_like(x), x, y)]).reshape(6, -1).T.astype(np.float32)
+    return np.asarray((motions @ np.linalg.lstsq(motions, steps.T, rcond=None)[0]).T)
+
+
 class Router:
     """Decides the pattern of each frame. Counts hits, misses, switches and cuts into the report."""
 
     def __init__(self, perceiver: Perceiver, report: Report, limits: Routing | None = None) -> None:
         self.perceiver, self.report, self.limits = perceiver, report, limits or Routing()
-        self.cuts = Cuts(self.limits)
+        self.cuts, self.fades = Cuts(self.limits), Fades(self.limits)
         self.pattern = ""
         self.rivals: list[list[float]] = []
         self.since = 0.0
@@ -135,10 +178,10 @@ class Router:
         with self.report.clock("perceive"):
             seen = signature(luma(frame), frame.layout.peak)
             cut = self.cuts.at(seen) or frame.cut
-            seen = self._steady(seen, cut)
+            seen, afresh = self._steady(seen, cut), self.fades.at(seen, frame.seconds, cut) or cut
             self.report.cuts += cut and bool(self.pattern)
-            if cut or self._due(seen, frame.seconds):
-                self._perceive(frame, seen, cut)
+            if afresh or self._due(seen, frame.seconds):
+                self._perceive(frame, seen, afresh)
                 self.report.misses += 1
             else:
                 self.report.hits += 1
@@ -165,20 +208,20 @@ class Router:
             return False
         return True
 
-    def _perceive(self, frame: Frame, seen: Signature, cut: bool) -> None:
+    def _perceive(self, frame: Frame, seen: Signature, afresh: bool) -> None:
         y, uv = split(frame)
         scores = look(self.perceiver.perceive, y, uv, frame.layout.peak)
         self.perceived = seen, frame.seconds
         before, self.scores = self.scores, scores
         best = routed(scores)
-        if cut or not self.pattern:
+        if afresh or not self.pattern:
             self.rest, self.patience = 0.0, self.limits.oldest
             self._switch(best)
         elif best == self.pattern or self._lead(scores, best) < self._bar(best):
             self.rivals.clear()
         else:
             self._challenge(scores, frame.seconds)
-        self.shifting = not cut and any(self._nearing(scores, before, other) for other in PATTERNS if other != self.pattern)
+        self.shifting = not afresh and any(self._nearing(scores, before, other) for other in PATTERNS if other != self.pattern)
 
     def _challenge(self, scores: list[float], now: float) -> None:
         """Another pattern leads: after a time it wins, by the mean of the scores. In dry weather all rain is one rival."""

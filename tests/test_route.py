@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from derain_video.models import spec
 from derain_video.pipeline.errors import OptionError
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.report import Report
-from derain_video.pipeline.route import Cuts, Routing, route, signature
+from derain_video.pipeline.route import Cuts, Fades, Routing, route, signature
 
 
 def frames(count: int, scene=lambda i: 0, move: int = 0, bits: int = 8):
@@ -44,7 +45,10 @@ def test_fine_detail_that_comes_up_is_perceived(runtime):
 
 
 def darkened(step: int, most: int):
-    return [f.replace(planes=(f.planes[0] - np.uint8(min(step * i, most)),)) for i, f in enumerate(frames(40))]
+    """By `step` a frame in the mean, up to `most`; each quarter of the picture in its turn: that is no fade."""
+    for i, frame in enumerate(frames(40)):
+        turns = np.bincount(np.arange(min(i, most // step)) % 4, minlength=4)
+        yield frame.replace(planes=(frame.planes[0] - np.repeat(4 * step * turns, 80).astype(np.uint8),))
 
 
 @pytest.mark.parametrize("step, most, looks", [(1, 7, 1), (1, 12, 2), (2, 18, 2), (2, 22, 2)])
@@ -54,7 +58,7 @@ def test_a_changed_scene_is_perceived_without_a_cut(runtime, step, most, looks):
 
 
 def test_a_scene_that_changes_is_looked_at_when_it_has_come_to_rest(runtime):
-    seen = [runtime.looks for _ in route(iter(darkened(2, 18)), runtime, Report())]
+    seen = [runtime.looks for _ in route(darkened(2, 18), runtime, Report())]
     assert seen[9] == 1 and seen[14] == 2  # 18 code values away at 9, at rest soon after
 
 
@@ -99,6 +103,18 @@ def test_in_a_fade_decisions_are_those_of_looking_at_every_frame(begin):
     assert sum(one.pattern != other.pattern for one, other in zip(out, looked, strict=True)) <= 1, "99 % of 125"
     assert report.switches == 1 and not report.cuts
     assert every.looks == 125 and ours.looks < 40
+
+
+@pytest.mark.parametrize("zoom, shift, faded", [(0.0, 0.0, True), (0.0, 3.0, False), (0.01, 0.0, False)])
+def test_a_fade_counts_at_once_and_a_camera_that_moves_is_none(zoom, shift, faded):
+    """The later scene alone, or under a camera that moves on, or a blend of both scenes that goes on as fast."""
+    first, second = (next(frames(1, scene=lambda i, n=n: n)).planes[0] for n in (0, 1))
+    fades, found = Fades(Routing()), []
+    for i in range(20):
+        picture = cv2.addWeighted(first, 1 - i / 20, second, i / 20, 0) if faded else second
+        view = np.float32([[1 + zoom * i, 0, shift * i], [0, 1 + zoom * i, 0]])
+        found.append(fades.at(signature(cv2.warpAffine(picture, view, (320, 180), borderMode=cv2.BORDER_REFLECT), 255), i / 25, not i))
+    assert found == [False] * 4 + [faded] * 16
 
 
 class Told:
