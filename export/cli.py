@@ -7,17 +7,17 @@ import importlib.util
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..models.options import Parser
-from ..models.spec import GENERALIST, MULTIPLE, NETWORKS, SPECS
+from ..models.spec import FAST, GENERALIST, MULTIPLE, NETWORKS, SPECS
 from . import manifest, runtime
 from .errors import ExportError, OptionError, RuntimeMissing
 from .graph import DTYPES, PERCEPTION, PRECISIONS, Graph, subnets
-from .profile import profile
+from .profile import Profile, profile
 
 if TYPE_CHECKING:  # these read video and compute; the command starts without
     from .parity import Parity
@@ -100,23 +100,33 @@ def _say(folder: Path, made: Iterable[tuple[Graph, Parity]]) -> None:
 
 def _tensorrt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=tuple(SPECS), default="fast", help="size of the sub-networks (default: fast)")
-    parser.add_argument("--graphs", type=Path, metavar="DIR", help="graphs of i32 planes (default: those that ship)")
+    parser.add_argument("--graphs", type=Path, metavar="DIR", help="graphs of i32 planes (default: the package's folder)")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="default: fp16")
-    parser.add_argument("--size", type=_size, nargs="+", default=[(1080, 1920)], metavar="WxH", help="frames to build for (1920x1080)")
+    sizes = "frames to build for (1920x1080); larger ones are derained near 1080 lines"
+    parser.add_argument("--size", type=_size, nargs="+", default=[(1080, 1920)], metavar="WxH", help=sizes)
     parser.set_defaults(run=_run_tensorrt)
 
 
 def _run_tensorrt(args: argparse.Namespace) -> int:
-    runtime.load("tensorrt", model=args.model, precision=args.precision).close()  # says in one line what is missing
+    runtime.load("tensorrt", model=args.model, precision=args.precision, folder=args.graphs).close()  # says in one line what is missing
     from .runtime.tensorrt_ import TensorRt
 
     backend = TensorRt(args.graphs, args.precision, 0)
-    for size in args.size:
-        for graph in [Graph(PERCEPTION), *subnets(args.model, "i32", args.precision)]:
-            shapes = profile(*(-(-side // MULTIPLE) * MULTIPLE for side in size))
-            backend.engine(graph, shapes)
-            print(f"{graph.file}: engine for up to {shapes} ready", flush=True)
+    for graph, shapes in dict.fromkeys(made for size in args.size for made in _engines(args, size)):
+        backend.engine(graph, shapes)
+        print(f"{graph.file}: engine for up to {shapes} ready", flush=True)
     return 0
+
+
+def _engines(args: argparse.Namespace, size: tuple[int, int]) -> Iterator[tuple[Graph, Profile]]:
+    """What frames of a height and width need: perception, their networks, and those that derain their thumbnails."""
+    from ..models.align import sight  # imports OpenCV
+
+    scale = sight(args.model).scale(min(size))
+    graphs = [Graph(PERCEPTION), *subnets(args.model, "i32", args.precision)]
+    for sides, some in ((size, graphs), ((size[0] // scale, size[1] // scale), subnets(FAST.name, "i32", args.precision))):
+        padded = [-(-side // MULTIPLE) * MULTIPLE for side in sides]
+        yield from ((graph, profile(graph, *padded)) for graph in some)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..models.prompts import PROMPTS
 from ..models.spec import NETWORKS, PATTERNS, SPECS
+from ..models.views import SIDE
 from . import to_onnx
 from .graph import PERCEPTION, PRECISIONS, Graph, subnet
 from .parity import Parity
@@ -41,7 +42,7 @@ def patterns(model: str) -> tuple[str, ...]:
 
 def readme(model: str) -> str:
     lines = [trtexec(Graph(model, pattern, "i32", "fp16"), Profile(*BUCKETS[3])) for pattern in patterns(model)]
-    lines.append(trtexec(Graph(PERCEPTION, precision="fp16"), Profile(*BUCKETS[3])))
+    lines.append(trtexec(Graph(PERCEPTION, precision="fp16"), Profile(SIDE, SIDE)))
     state, work, others = ("generalist", "twice", "") if SPECS[model].alone else ("past", "thirty times", OTHERS.format(model=model))
     return README.format(model=model, state=state, work=work, others=others, commands="\n".join(lines))
 

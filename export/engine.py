@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +23,12 @@ log = logging.getLogger("derain_video")
 
 Engine = TypeVar("Engine")
 
+ELSEWHERE = "set DERAIN_VIDEO_CACHE to another folder"
+"""The remedy where a folder is no place for engines."""
+
+DIGEST = 64
+"""Characters of a SHA-256."""
+
 
 @dataclass(frozen=True)
 class EngineKey:
@@ -29,6 +37,7 @@ class EngineKey:
     onnx: str
     profile: str
     precision: str
+    gpu: str
     capability: str
     tensorrt: str
     driver: str
@@ -47,15 +56,16 @@ class EngineStore:
     def open(self, key: EngineKey, build: Callable[[], bytes], load: Callable[[bytes], Engine | None]) -> Engine:
         """The engine of `key`, loaded from disk, or built first. `load` returns None for bytes that it cannot take.
 
-        GraphError if even a fresh engine does not load, or the folder cannot be written.
+        GraphError if even a fresh engine does not load, or the folder cannot be made or locked. One that cannot be stored is warned of, and used.
         """
         place = self.folder / key.digest
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            with locked(place / "lock", lambda: log.info("waiting for another process that builds the same engine")):
-                return self._stored(place, load) or self._fresh(place, key, build(), load)
-        except PermissionError as error:
-            raise GraphError(f"{place}: cannot keep engines there ({error.strerror}); set DERAIN_VIDEO_CACHE to another folder") from None
+        with ExitStack() as held:
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(place / "lock", lambda: log.info("waiting for another process that builds the same engine")))
+            except OSError as error:
+                raise GraphError(f"{place}: cannot keep engines there ({error.strerror}); {ELSEWHERE}") from None
+            return self._stored(place, load) or self._fresh(place, key, build(), load)
 
     def _stored(self, place: Path, load: Callable[[bytes], Engine | None]) -> Engine | None:
         plan, note = place / "engine.plan", place / "engine.json"
@@ -76,10 +86,31 @@ class EngineStore:
         return engine
 
 
+class Timings:
+    """A file of kernel timings that builds share. TensorRT is known to end the process over damaged ones, so their SHA-256 stands before them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> bytes:
+        """What was written last; b"" if there is nothing, or nothing whole."""
+        stored = self.path.read_bytes() if self.path.is_file() else b""
+        data = stored[DIGEST:]
+        return data if stored[:DIGEST] == sha256(data).encode() else b""
+
+    def write(self, data: bytes) -> None:
+        put(self.path, sha256(data).encode() + data)
+
+
 def put(path: Path, data: bytes) -> None:
-    draft = path.with_suffix(path.suffix + ".tmp")
-    draft.write_bytes(data)
-    os.replace(draft, path)
+    """Writes a file whole or not at all, whoever else writes it. Where it cannot be written, that is said in a line: it can be made again."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        draft.write_bytes(data)
+        os.replace(draft, path)
+    except OSError as error:
+        log.warning("%s: not kept (%s); %s", path, error.strerror, ELSEWHERE)
+        draft.unlink(missing_ok=True)
 
 
 def _hash(note: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -12,10 +13,16 @@ from pathlib import Path
 PAUSE = 0.2
 """Seconds between two tries."""
 
+HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+"""What a lock that another process holds is answered with, the last two by Windows."""
+
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Holds the lock on `path`, which is made if need be and stays. `waiting` is called once if another process holds it."""
+    """Holds the lock on `path`, which is made if need be and stays. `waiting` is called once if another process holds it.
+
+    OSError where files cannot be locked.
+    """
     with path.open("a+b") as file:
         if not _take(file.fileno()):
             waiting()
@@ -35,6 +42,8 @@ def _take(descriptor: int) -> bool:
             import fcntl
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if error.errno not in HELD:
+            raise
         return False
     return True

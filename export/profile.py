@@ -44,8 +44,10 @@ class Profile:
         return least, most, most
 
 
-def profile(height: int, width: int) -> Profile:
-    """The smallest bucket that holds a padded frame of that size; a frame larger than all has a profile of its own."""
+def profile(graph: Graph, height: int, width: int) -> Profile:
+    """The smallest bucket that holds a padded frame of that size; a frame larger than all has a profile of its own. Perception has one alone."""
+    if graph.network == PERCEPTION:
+        return Profile(SIDE, SIDE)
     turned = [(w, h) for h, w in BUCKETS]
     sizes = sorted((h * w, h, w) for h, w in (*BUCKETS, *turned) if h >= height and w >= width)
     return Profile(*sizes[0][1:]) if sizes else Profile(height, width)

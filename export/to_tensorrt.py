@@ -5,13 +5,12 @@ Written against the published bindings (tensorrt_api.py checks every name); not 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import tensorrt as trt
 from tqdm import tqdm
 
-from .engine import put
+from .engine import Timings
 from .errors import GraphError
 from .graph import Graph
 from .profile import Profile
@@ -41,8 +40,8 @@ class Progress(trt.IProgressMonitor):  # type: ignore[misc]
             self._bars.pop(phase_name).close()
 
 
-def build(data: bytes, graph: Graph, profile: Profile, timings: Path) -> bytes:
-    """The serialized engine of the ONNX bytes `data`, for shapes of `profile`. timings: file of kernel timings that builds share.
+def build(data: bytes, graph: Graph, profile: Profile, timings: Timings) -> bytes:
+    """The serialized engine of the ONNX bytes `data`, for shapes of `profile`.
 
     GraphError says what TensorRT's parser or builder could not do.
     """
@@ -54,15 +53,22 @@ def build(data: bytes, graph: Graph, profile: Profile, timings: Path) -> bytes:
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32: held to one code value
     config.progress_monitor = progress = Progress(f"building {graph.file} for up to {profile}")  # the config keeps no reference
-    config.add_optimization_profile(_profile(builder, graph, profile))
-    cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    if config.add_optimization_profile(_profile(builder, graph, profile)) < 0:
+        raise GraphError(f"{graph.file}: TensorRT {trt.__version__} takes no shapes up to {profile} for it; use --runtime torch")
+    cache = _timed(config, timings.read()) or _timed(config, b"")  # those of another driver are begun anew
     plan = builder.build_serialized_network(network, config)
     del progress
     if plan is None:
         raise GraphError(f"{graph.file}: TensorRT {trt.__version__} cannot build it for up to {profile}; use --runtime torch")
-    put(timings, bytes(cache.serialize()))
+    if cache:
+        timings.write(bytes(cache.serialize()))
     return bytes(plan)
+
+
+def _timed(config: Any, data: bytes) -> Any:
+    """The timing cache of those bytes, which the build goes by and adds to; None if TensorRT takes none of them."""
+    cache = config.create_timing_cache(data)
+    return cache if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False) else None
 
 
 def _profile(builder: Any, graph: Graph, profile: Profile) -> Any:

@@ -59,6 +59,10 @@ def open_video(path: Path, hardware: bool, stay: bool = False, **how: Any) -> av
             raise
         container = av.open(file_url(path), **how)  # if the file is at fault, it says so
         log.warning("%s: decoding in software, NVDEC fails: %s", path, line(error))
+    else:
+        contexts = [stream.codec_context for stream in container.streams.video if stream.codec_context]
+        if hardware and contexts and not any(context.is_hwaccel for context in contexts):
+            log.warning("%s: decoding in software, NVDEC is not used for %s", path, contexts[0].name)
     return container
 
 

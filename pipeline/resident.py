@@ -24,6 +24,9 @@ from ..models.spec import MULTIPLE
 from .frame import Plane
 from .reduced import fold
 
+PITCH = 256
+"""Bytes from row to row are a multiple of this: what NVENC reads must be aligned."""
+
 
 @dataclass(frozen=True)
 class Resident:
@@ -70,8 +73,8 @@ def of(picture: av.VideoFrame) -> Resident:
 def _kept(y: Tensor, uv: Tensor) -> Resident:
     """A copy in one piece, which is there when this returns."""
     height, width = y.shape
-    whole = torch.empty((height * 3 // 2, width), dtype=torch.uint8, device=y.device)
-    kept = Resident(whole[:height], whole[height:].view(height // 2, width // 2, 2))
+    whole = torch.empty((height * 3 // 2, -(-width // PITCH) * PITCH), dtype=torch.uint8, device=y.device)
+    kept = Resident(whole[:height, :width], whole[height:, :width].view(height // 2, width // 2, 2))
     kept.y.copy_(y)
     kept.uv.copy_(uv)
     if y.is_cuda:

@@ -147,7 +147,8 @@ class Fades:
     def _alike(self, steps: NDArray[np.float32]) -> bool:
         """Whether both are of some size, and correlate."""
         before, after = steps
-        return float(np.abs(steps).mean(1).min()) > self.limits.fading and float(before @ after) > self.limits.alike * cv2.norm(before) * cv2.norm(after)
+        like = float(before @ after) > self.limits.alike * cv2.norm(before) * cv2.norm(after)
+        return like and float(np.abs(steps).mean(1).min()) > self.limits.fading
 
 
 def _moved(thumb: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:

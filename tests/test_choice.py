@@ -34,9 +34,39 @@ def test_auto_passes_over_a_library_that_does_not_load(caplog: pytest.LogCapture
     assert "runtime openvino does not load" in caplog.text and "pip install openvino" in caplog.text
 
 
+@pytest.mark.parametrize("fault", ["it does not start", ""])
+def test_auto_passes_over_what_does_not_open_or_leaves_the_gpu_alone(
+    fault: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opener(name: str, precision: str) -> Any:
+        def opened(*_: Any) -> Any:
+            if fault and name != "onnx":
+                raise RuntimeMissing(fault)
+            return SimpleNamespace(name=name, device="cpu", precision="fp32", close=lambda: None)
+
+        return opened
+
+    monkeypatch.setattr(gpu, "count", lambda: 1)
+    monkeypatch.setattr(runtime, "installed", lambda name: True)
+    monkeypatch.setattr(runtime, "_opener", opener)
+    assert runtime.load().name == ("onnx" if fault else "openvino")
+    assert len(caplog.messages) == (3 if fault else 2)
+    assert caplog.messages[0] == (fault or "runtime tensorrt: an NVIDIA GPU is there, but this build does not use it")
+
+
+def test_onnx_on_a_gpu_that_it_does_not_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries of CUDA that do not load: ONNX Runtime names the provider, and then computes on the processor."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(gpu, "count", lambda: 1)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with pytest.raises(RuntimeMissing, match=r"onnxruntime-gpu does not start on the GPU \(.+\): pip install"), pytest.warns(UserWarning):
+        runtime.load("onnx")
+
+
 def test_with_a_gpu_tensorrt_comes_first_then_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "count", lambda: 1)
-    assert [name for name, _ in runtime.candidates()][:2] == ["tensorrt", "torch"]
+    assert [name for name, *_ in runtime.candidates()][:2] == ["tensorrt", "torch"]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +77,7 @@ def test_auto_takes_the_larger_size_on_a_gpu_of_low_precision(
     device: str, precision: str, model: str, size: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = SimpleNamespace(name="torch", device=device, precision=precision)
-    monkeypatch.setattr(runtime, "_backend", lambda *_: lambda *_: backend)
+    monkeypatch.setattr(runtime, "_opener", lambda *_: lambda *_: backend)
     assert runtime.load("torch", model=model).model == size
 
 

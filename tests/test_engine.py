@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import errno
 import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,13 +16,13 @@ import pytest
 
 from derain_video.export import cache, tensorrt_api
 from derain_video.export.edge import trtexec
-from derain_video.export.engine import EngineKey, EngineStore
+from derain_video.export.engine import EngineKey, EngineStore, Timings
 from derain_video.export.errors import GraphError
 from derain_video.export.graph import PERCEPTION, Graph
 from derain_video.export.lock import locked
 from derain_video.export.profile import BUCKETS, Profile, profile
 
-KEY = EngineKey("a" * 64, "1920x1080", "fp16", "9.0", "11.4.0", "580.65.06")
+KEY = EngineKey("a" * 64, "1920x1080", "fp16", "NVIDIA H200", "9.0", "11.4.0", "580.65.06")
 EXPORT = Path(tensorrt_api.__file__).parent
 
 
@@ -75,6 +77,52 @@ def test_a_fresh_engine_that_does_not_load_is_an_error_and_is_not_kept(tmp_path:
     assert not list(tmp_path.rglob("engine.*"))
 
 
+def test_an_engine_that_cannot_be_stored_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert Builds().open(tmp_path) == "GOOD 1"
+    assert "engine.plan: not kept (No space left on device); set DERAIN_VIDEO_CACHE to another folder" in caplog.messages[-1]
+    assert not list(tmp_path.rglob("engine*"))
+
+
+def test_where_files_cannot_be_locked_no_process_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(GraphError, match=r"cannot keep engines there .No locks available.; set DERAIN_VIDEO_CACHE"):
+        Builds().open(tmp_path)
+
+
+def test_timings_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    timings = Timings(tmp_path / "timings.cache")
+    assert timings.read() == b""
+    timings.write(b"twelve")
+    assert timings.read() == b"twelve"
+    timings.path.write_bytes(timings.path.read_bytes()[:-1])
+    assert timings.read() == b""
+
+
+def test_timings_of_several_builds_at_once_stay_whole(tmp_path: Path) -> None:
+    timings = Timings(tmp_path / "timings.cache")
+    timings.write(b"0" * 4096)
+
+    def work(digit: int) -> set[bytes]:
+        seen = set()
+        for _ in range(100):
+            timings.write(b"%d" % digit * 4096)
+            seen.add(timings.read()[:1])
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        assert b"" not in set().union(*pool.map(work, range(4)))
+    assert [path.name for path in tmp_path.iterdir()] == ["timings.cache"]
+
+
 def test_one_process_waits_for_the_other(tmp_path: Path) -> None:
     code = f"import time, pathlib\nfrom derain_video.export.lock import locked\nwith locked(pathlib.Path({str(tmp_path / 'lock')!r})):\n"
     code += " print('held', flush=True)\n time.sleep(0.6)"
@@ -102,7 +150,8 @@ def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
      (2160, 3840, (2160, 3840)), (4320, 7680, (4320, 7680))],
 )  # fmt: skip
 def test_the_smallest_bucket_that_holds_a_frame_is_taken(height: int, width: int, wanted: tuple[int, int]) -> None:
-    assert profile(height, width) == Profile(*wanted)
+    assert profile(Graph("fast", "light", "i32"), height, width) == Profile(*wanted)
+    assert profile(Graph(PERCEPTION), height, width) == Profile(224, 224), "one for all"
 
 
 def test_ranges_of_a_profile() -> None:
@@ -131,7 +180,8 @@ OTHERS = {
     # Attributes in the two files that belong to Python, numpy, torch, tqdm or this package.
     *("__init__", "__version__", "items", "values", "shape", "dtype", "file", "inputs", "outputs", "network", "precision", "read_bytes"),
     *("is_file", "ranges", "pop", "update", "close", "folder", "open", "stream", "engine", "clear", "get", "desc"),
-    *("float32", "int32", "uint8", "cuda", "is_available", "Stream", "get_device_capability", "current_stream", "cuda_stream"),
+    *("float32", "int32", "uint8", "cuda", "is_available", "Stream", "get_device_capability", "get_device_name", "current_stream", "cuda_stream"),
+    *("replace", "endswith", "read", "write"),
     *("empty", "empty_like", "from_numpy", "data_ptr", "copy_", "to", "format", "GRAPHS", "content", "sha256", "driver"),
 }
 

@@ -1,5 +1,6 @@
 """Without an NVIDIA GPU: the way back to software. `present` pretends that a GPU answers, so that FFmpeg itself is asked, and fails."""
 
+import av
 import numpy as np
 import pytest
 
@@ -33,6 +34,15 @@ def test_what_fails_is_done_in_software_with_the_same_pictures(clip, runtime, lo
     soft, tried = look(tmp_path / "soft.mp4"), look(tmp_path / "tried.mp4")
     assert tried.times == soft.times
     assert all(np.array_equal(a.to_ndarray(), b.to_ndarray()) for a, b in zip(soft.pictures, tried.pictures, strict=True))
+
+
+def test_a_codec_that_nvdec_does_not_take_is_said(tmp_path, runtime, caplog):
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, width=64, height=48, pix_fmt="yuv420p")
+        for packet in (*stream.encode(av.VideoFrame.from_ndarray(np.full((72, 64), 90, np.uint8), "yuv420p")), *stream.encode(None)):
+            container.mux(packet)
+    run(Job(tmp_path / "in.mkv", tmp_path / "out.mkv", hardware=True), runtime)
+    assert caplog.messages == [f"{tmp_path / 'in.mkv'}: decoding in software, NVDEC is not used for ffv1"]
 
 
 @without_gpu

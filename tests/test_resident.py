@@ -91,6 +91,15 @@ def test_pictures_change_hands_unharmed_and_in_one_piece() -> None:
     assert frame.resident.uv.data_ptr() - frame.resident.y.data_ptr() == picture.planes[0].line_size * 144
 
 
+def test_rows_begin_where_nvenc_can_read_them() -> None:
+    y, uv = torch.arange(480 * 854).view(480, 854).to(torch.uint8), torch.arange(240 * 854).view(240, 427, 2).to(torch.uint8)
+    kept = resident.of(nv12(y.numpy(), uv[..., 0].numpy(), uv[..., 1].numpy()))
+    picture = kept.picture()
+    assert all(plane.line_size % 256 == 0 for plane in picture.planes)
+    assert torch.equal(kept.y, y) and torch.equal(kept.uv, uv)
+    assert all(np.array_equal(a, b) for a, b in zip(resident.of(picture).planes(), kept.planes(), strict=True))
+
+
 def test_derained_where_they_are_they_are_what_they_would_be_elsewhere(torches: Runtime) -> None:
     here, there = (list(derain(frames(there), torches, Report())) for there in (False, True))
     assert len(here) == len(there) == FRAMES

@@ -6,9 +6,15 @@ So everything around the TensorRT calls is run: engines from the store, shapes, 
 from __future__ import annotations
 
 import ctypes
+import gc
+import importlib
 import sys
+import weakref
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -20,12 +26,26 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from derain_video.export import cache, manifest
+from derain_video.export import cache, cli, manifest
+from derain_video.export.errors import GraphError, RuntimeMissing
 from derain_video.export.graph import Graph
 from derain_video.export.probe import drawn
 from derain_video.export.runtime import captured
 
 BUILT: list[bytes] = []
+TIMED: list[bytes] = []
+REFUSED = {"first": 0}
+"""How many timing caches each build refuses at first."""
+
+
+class Stream:
+    """Of the machine's own memory, where all is done at once."""
+
+    device, cuda_stream = torch.device("cpu"), 7
+
+    def wait_stream(self, other: Stream) -> None: ...
+
+    def synchronize(self) -> None: ...
 
 
 class Context:
@@ -84,8 +104,12 @@ class Builder(SimpleNamespace):
 
     def create_builder_config(self) -> SimpleNamespace:
         timings = SimpleNamespace(serialize=lambda: b"timings")
+        taken: list[bool] = []
         return SimpleNamespace(
-            clear_flag=print, add_optimization_profile=print, create_timing_cache=lambda _: timings, set_timing_cache=lambda *_, **__: True
+            clear_flag=print,
+            add_optimization_profile=lambda _: 0,
+            create_timing_cache=lambda data: TIMED.append(data) or timings,
+            set_timing_cache=lambda *_, **__: taken.append(True) or len(taken) > REFUSED["first"],
         )
 
     def create_optimization_profile(self) -> SimpleNamespace:
@@ -152,16 +176,16 @@ def brighter() -> bytes:
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     BUILT.clear()
+    TIMED.clear()
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, "tensorrt", library())
-    for name, value in {"is_available": True, "Stream": "stream", "get_device_capability": (9, 0)}.items():
+    for name, value in {"is_available": True, "Stream": Stream(), "get_device_capability": (9, 0), "get_device_name": "NVIDIA H200"}.items():
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=7))
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     ours = ("derain_video.export.to_tensorrt", "derain_video.export.runtime.tensorrt_")
     for name in ours:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    from derain_video.export.runtime import tensorrt_
-
+    tensorrt_ = importlib.import_module(ours[1])
     monkeypatch.setattr(tensorrt_, "DEVICE", "cpu")
     monkeypatch.setattr(captured, "Captured", Direct)
     (tmp_path / "fast_light_i32.onnx").write_bytes(brighter())
@@ -210,3 +234,72 @@ def test_a_missing_graph_names_the_command_that_makes_it(backend: Any) -> None:
     run = backend.network(Graph("fast", "heavy", "u8", "fp16"))
     with pytest.raises(OSError, match=r"fast_heavy_i32_fp16.onnx: no such graph; make it with 'derain-export onnx --model fast --dtype i32"):
         run(drawn(64, 64).feed())
+
+
+@pytest.mark.parametrize(("refused", "taken"), [(0, [b"", b"timings"]), (1, [b"", b"", b"timings", b""]), (2, [b"", b"", b"", b""])])
+def test_timings_of_one_build_serve_the_next_unless_they_are_refused(
+    backend: Any, refused: int, taken: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REFUSED, "first", refused)
+    run = backend.network(Graph("fast", "light", "u8"))
+    for side in (64, 648):
+        run(drawn(64, side).feed())
+    assert taken == TIMED
+
+
+def test_without_graphs_of_i32_planes_it_is_not_opened(backend: Any, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeMissing, match=r"no graphs of i32 planes in fp16 .+ 'derain-export onnx --dtype i32 --precision fp16"):
+        type(backend)(tmp_path, "auto", 0)
+
+
+def test_where_tensorrt_does_not_start_that_is_said(backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(logger: object) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(sys.modules["tensorrt"], "Runtime", none)
+    with pytest.raises(RuntimeMissing, match=r"TensorRT 11.4.0 does not start; update the GPU's driver"):
+        type(backend)(tmp_path, "fp32", 0)
+
+
+def test_engines_are_built_ahead_for_frames_and_their_thumbnails() -> None:
+    options = Namespace(model="quality", precision="fp16")
+    made = {(graph.file, str(shapes)) for graph, shapes in cli._engines(options, (1080, 1920))}
+    assert {("perception.onnx", "224x224"), ("quality_generalist_i32_fp16.onnx", "1920x1080"), ("fast_heavy_i32_fp16.onnx", "640x360")} <= made
+    assert not any(name.startswith("quality") and shapes != "1920x1080" for name, shapes in made)
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Captured` itself, where a graph is what was done while it was captured."""
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, capture_error_mode: nullcontext())
+    monkeypatch.setattr(captured, "pinned", torch.empty_like)
+
+
+@pytest.mark.usefixtures("captures")
+def test_what_is_captured_lives_as_long_as_its_graph() -> None:
+    class Halved:
+        def __call__(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+            return [inputs["y"] // 2]
+
+    work = Halved()
+    alive = weakref.ref(work)
+    held = captured.Captured(work, {"y": np.full((1, 1, 2, 2), 8, np.uint8)}, Stream())  # type: ignore[arg-type]
+    del work
+    gc.collect()
+    assert alive() and held({"y": np.full((1, 1, 2, 2), 8, np.uint8)})[0].max() == 4
+    del held
+    gc.collect()
+    assert not alive()
+
+
+@pytest.mark.usefixtures("captures")
+def test_a_gpu_without_memory_is_said_in_a_line() -> None:
+    def full(inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
+
+    sizes = captured.Sizes(lambda feed: full, Stream(), Lock())  # type: ignore[arg-type]
+    with pytest.raises(GraphError, match=r"^the GPU's memory is full .CUDA out of memory. Tried to allocate 2 GiB..; free some"):
+        sizes({"y": np.zeros((1, 1, 2, 2), np.uint8)})

@@ -62,43 +62,46 @@ def load(name: str = "auto", *, model: str = "fast", precision: str = "auto", th
     _offered("precision", precision, PRECISIONS)
     if threads < 0:
         raise OptionError(f"{threads} threads: give 1 or more, or 0 for a sensible number")
-    opener = _fastest(precision, folder is None) if name == "auto" else _backend(name, precision)
-    backend = opener(folder, precision, threads or share(cores()))
+    threads = threads or share(cores())
+    backend = _fastest(precision, threads, folder) if name == "auto" else _opener(name, precision)(folder, precision, threads)
     return Networks(backend, _size(backend) if model == "auto" else model)
 
 
-def candidates() -> list[tuple[str, str]]:
-    """Runtimes for this machine, the fastest first, and why each would be taken."""
+def candidates() -> list[tuple[str, str, str]]:
+    """Runtimes for this machine, the fastest first, on what device, and why each would be taken there."""
     processor = [
-        ("openvino", "the fastest on a processor"),
-        ("onnx", "openvino is not there"),
-        ("torch", "neither openvino nor onnxruntime is there"),
+        ("openvino", "cpu", "the fastest on a processor"),
+        ("onnx", "cpu", "openvino is not there"),
+        ("torch", "cpu", "neither openvino nor onnxruntime is there"),
     ]
     if not gpu.count():
         return processor
     from importlib import metadata  # takes 40 ms to import
 
-    card = [("tensorrt", "an NVIDIA GPU is there"), ("torch", "an NVIDIA GPU is there, tensorrt is not")]
+    card = [("tensorrt", "cuda", "an NVIDIA GPU is there"), ("torch", "cuda", "an NVIDIA GPU is there, tensorrt is not")]
     if installed("onnx") and "onnxruntime-gpu" in metadata.packages_distributions().get("onnxruntime", ()):
-        card.append(("onnx", "an NVIDIA GPU is there, neither tensorrt nor torch is"))
+        card.append(("onnx", "cuda", "an NVIDIA GPU is there, neither tensorrt nor torch is"))
     return card + processor
 
 
-def _fastest(precision: str, shipped: bool) -> Opener:
-    """The first candidate that offers `precision` and whose library loads; one that is there and fails is warned of.
+def _fastest(precision: str, threads: int, folder: Path | None) -> Backend:
+    """The first candidate that offers `precision`, opened; one that is there and fails, or does not find the GPU, is warned of.
 
     torch takes weights, not graphs, so it is a candidate only for what ships.
     """
-    for name, why in candidates():
-        if not installed(name) or precision not in ("auto", *OFFERED[name]) or (name == "torch" and not shipped):
+    for name, device, why in candidates():
+        if not installed(name) or precision not in ("auto", *OFFERED[name]) or (name == "torch" and folder):
             continue
         try:
-            backend = _backend(name, precision)
+            backend = _opener(name, precision)(folder, precision, threads)
         except RuntimeMissing as error:
             log.warning("%s", error)
-        else:
+            continue
+        if device == "cpu" or backend.device == device:
             log.info("runtime %s: %s", name, why if precision == "auto" else f"the fastest that is there and offers {precision}")
             return backend
+        log.warning("runtime %s: an NVIDIA GPU is there, but this build does not use it", name)
+        backend.close()
     raise RuntimeMissing(f"no runtime that offers precision {precision} is there: {INSTALL['onnx']}")
 
 
@@ -107,7 +110,7 @@ def _size(backend: Backend) -> str:
     return QUALITY.name if (backend.name, backend.device) == ("torch", "cuda") and backend.precision in ("bf16", "fp16") else FAST.name
 
 
-def _backend(name: str, precision: str) -> Opener:
+def _opener(name: str, precision: str) -> Opener:
     if not installed(name):
         raise RuntimeMissing(f"runtime {name} is not installed: {INSTALL[name]}")
     if precision not in ("auto", *OFFERED[name]):

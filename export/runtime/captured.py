@@ -1,7 +1,7 @@
 """Work on the GPU at fixed addresses: planes are copied in, a CUDA graph is replayed, planes are copied out; all on one stream.
 
-Used by the torch runtime, which was run on an H200 while captures kept other threads off the GPU (commit e465e89), and by the TensorRT runtime.
-No GPU has run that one, nor what is fed with tensors that are on the GPU and answers with such.
+Used by the torch runtime, which was run on an H200 while captures kept other threads off the GPU and were made on that one stream (commit e465e89),
+and by the TensorRT runtime. No GPU has run that one, nor what is fed with tensors that are on the GPU and answers with such.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from ..errors import GraphError
 
 SIZES = 4
 """Sizes for which a network is kept captured: frames and their thumbnails, of two streams."""
@@ -32,6 +34,7 @@ class Captured:
     """
 
     def __init__(self, work: Work, feed: Feed, stream: torch.cuda.Stream) -> None:
+        self._work = work  # a graph holds addresses alone: what lies there goes with the work
         self._stream, self._arrays = stream, arrays(feed)
         self._host = {name: pinned(tensor(value)) for name, value in feed.items() if isinstance(value, np.ndarray)}
         self._inputs = {name: torch.empty_like(tensor(value), device=stream.device) for name, value in feed.items()}
@@ -41,7 +44,8 @@ class Captured:
                 work(self._inputs)
         stream.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+        # On a stream of torch's own: earlier results, freed by other threads meanwhile, would put events of theirs into a capture on this one.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._outputs = list(work(self._inputs))
 
     def __call__(self, feed: Feed) -> list[Any]:
@@ -64,8 +68,8 @@ class Captured:
 
 
 class Sizes:
-    """A network captured for each size that it meets. work: what is captured for one feed. busy: one lock for all that share a stream, since
-    nothing else may happen on it while a graph is captured."""
+    """A network captured for each size that it meets. work: what is captured for one feed. busy: one lock for all networks, since one graph is
+    captured at a time. GraphError if the GPU has no memory left."""
 
     def __init__(self, work: Callable[[Feed], Work], stream: torch.cuda.Stream, busy: Lock) -> None:
         self._work, self._stream, self._busy = work, stream, busy
@@ -74,12 +78,15 @@ class Sizes:
     def __call__(self, feed: Feed) -> list[Any]:
         key = signature(feed)
         with self._busy, torch.inference_mode():
-            if key not in self._captured:
-                if len(self._captured) == SIZES:
-                    del self._captured[next(iter(self._captured))]
-                self._captured[key] = Captured(self._work(feed), feed, self._stream)
-            self._captured[key] = self._captured.pop(key)  # the latest last
-            return self._captured[key](feed)
+            try:
+                if key not in self._captured:
+                    if len(self._captured) == SIZES:
+                        del self._captured[next(iter(self._captured))]
+                    self._captured[key] = Captured(self._work(feed), feed, self._stream)
+                self._captured[key] = self._captured.pop(key)  # the latest last
+                return self._captured[key](feed)
+            except torch.OutOfMemoryError as error:
+                raise GraphError(f"the GPU's memory is full ({str(error).splitlines()[0]}); free some, or use --runtime openvino") from None
 
 
 def arrays(feed: Feed) -> bool:

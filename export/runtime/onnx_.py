@@ -10,9 +10,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from .. import manifest
-from ..graph import Graph
+from ..errors import RuntimeMissing
+from ..graph import PERCEPTION, Graph
 from . import gpu
 from .base import Network
+
+CUDA = "CUDAExecutionProvider"
 
 
 class Onnx:
@@ -23,18 +26,35 @@ class Onnx:
     def __init__(self, folder: Path | None, precision: str, threads: int) -> None:
         self.folder = folder or manifest.GRAPHS
         self.precision = "fp32" if precision == "auto" else precision
-        cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and gpu.count() > 0
+        cuda = CUDA in onnxruntime.get_available_providers() and gpu.count() > 0
         self.device = "cuda" if cuda else "cpu"
-        self._providers = (["CUDAExecutionProvider"] if cuda else []) + ["CPUExecutionProvider"]
+        self._providers: list[str | tuple[str, dict[str, str]]] = [(CUDA, {"use_tf32": "0"})] if cuda else []  # fp32 means fp32
+        self._providers.append("CPUExecutionProvider")
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
         self._options.log_severity_level = 3
         # Threads that wait in a loop take the cores that decode and encode: on a busy machine a frame took twice as long.
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if cuda:
+            onnxruntime.preload_dlls()  # those that pip installed
+            self._session(Graph(PERCEPTION))
+
+    def _session(self, graph: Graph) -> onnxruntime.InferenceSession:
+        """RuntimeMissing where a GPU is there but is not used: ONNX Runtime itself would go on with the processor."""
+        data = manifest.content(self.folder, graph)
+        if self.device == "cpu":
+            return onnxruntime.InferenceSession(data, self._options, providers=self._providers)
+        try:
+            session = onnxruntime.InferenceSession(data, self._options, providers=self._providers, enable_fallback=0)
+            why = "" if session.get_providers()[0] == CUDA else "its CUDA or cuDNN library does not load"
+        except RuntimeError as error:
+            why = str(error).splitlines()[0]
+        if why:
+            raise RuntimeMissing(f"onnx: onnxruntime-gpu does not start on the GPU ({why}): pip install 'onnxruntime-gpu[cuda,cudnn]'")
+        return session
 
     def network(self, graph: Graph) -> Network:
-        data = manifest.content(self.folder, graph)
-        session = onnxruntime.InferenceSession(data, self._options, providers=self._providers)
+        session = self._session(graph)
         outputs = list(graph.outputs)
 
         def run(feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .. import cache, manifest
-from ..engine import EngineKey, EngineStore
+from ..engine import EngineKey, EngineStore, Timings
 from ..errors import GraphError, RuntimeMissing
 from ..graph import PERCEPTION, Graph
 from ..profile import Profile, profile
@@ -41,7 +41,13 @@ class TensorRt:
         self.folder = folder or manifest.GRAPHS
         self.precision = "fp16" if precision == "auto" else precision
         self._stream, self._busy = torch.cuda.Stream(), Lock()  # type: ignore[no-untyped-call]
-        self._loader = trt.Runtime(LOGGER)
+        if not any(name.endswith(Graph("", "", "i32", self.precision).file) for name in manifest.read(self.folder)):
+            command = f"derain-export onnx --dtype i32 --precision {self.precision} --out {self.folder}"
+            raise RuntimeMissing(f"tensorrt: no graphs of i32 planes in {self.precision} are there; make them with '{command}'")
+        try:
+            self._loader = trt.Runtime(LOGGER)
+        except TypeError:  # what its bindings say where CUDA does not start
+            raise RuntimeMissing(f"tensorrt: TensorRT {trt.__version__} does not start; update the GPU's driver, or use --runtime torch") from None
         self._store = EngineStore(cache.folder() / "engines")
 
     def network(self, graph: Graph) -> Network:
@@ -52,8 +58,9 @@ class TensorRt:
         """The engine for a graph and a range of shapes, from the store, or built now."""
         data = manifest.content(self.folder, graph)
         capability = "{}.{}".format(*torch.cuda.get_device_capability())
-        key = EngineKey(manifest.sha256(data), str(shapes), graph.precision, capability, trt.__version__, gpu.driver())
-        timings = self._store.folder / f"timings-{capability}-{trt.__version__}.cache"
+        name = torch.cuda.get_device_name()
+        key = EngineKey(manifest.sha256(data), str(shapes), graph.precision, name, capability, trt.__version__, gpu.driver())
+        timings = Timings(self._store.folder / f"timings-{name.replace(' ', '-')}-{trt.__version__}.cache")
         return self._store.open(key, lambda: build(data, graph, shapes, timings), self._loader.deserialize_cuda_engine)
 
     def close(self) -> None:
@@ -68,7 +75,7 @@ class _Engines:
         self._engines: dict[Profile, Any] = {}
 
     def __call__(self, feed: Feed) -> _Bound:
-        shapes = profile(*next(iter(feed.values())).shape[-2:])
+        shapes = profile(self._graph, *next(iter(feed.values())).shape[-2:])
         if shapes not in self._engines:
             self._engines[shapes] = self._owner.engine(self._graph, shapes)
         return _Bound(self._engines[shapes], self._graph, feed)
@@ -80,8 +87,10 @@ class _Bound:
     def __init__(self, engine: Any, graph: Graph, feed: Feed) -> None:
         self._graph, self._engine = graph, engine
         self._context = engine.create_execution_context()
-        for name, planes in feed.items():
-            self._context.set_input_shape(name, tuple(planes.shape))
+        if not self._context:
+            raise GraphError(f"{graph.file}: the GPU has no memory for it; free some, or use --runtime openvino")
+        if not all(self._context.set_input_shape(name, tuple(planes.shape)) for name, planes in feed.items()):
+            raise GraphError(f"{graph.file}: TensorRT {trt.__version__} does not take its inputs; use --runtime torch")
         self._buffers = {name: self._buffer(name) for name in (*graph.inputs, *graph.outputs)}
         narrow = tensor(next(iter(feed.values()))).dtype
         self._types = {"clean_y": narrow, "clean_uv": narrow}

@@ -29,6 +29,8 @@ class Torch:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         fast = "bf16" if self.device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
         self.precision = fast if precision == "auto" else precision
+        if self.device == "cuda" and self.precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: held to one code value
         self._busy = Lock()
         torch.set_num_threads(threads)
 
