@@ -99,9 +99,11 @@ def choose_encoder(video: Video, settings: Settings, supported: set[str], contai
     return name
 
 
-def counted(video: Video) -> Video:
-    """The video on the clock of an encoder that counts frames: the slowest on which each may have its place."""
-    rate = next((rate for rate in RATES if rate > 0.999 * video.rate), RATES[-1])
+def counted(video: Video, name: str) -> Video:
+    """The video on a clock that counts frames: for those of COUNTING the slowest of RATES on which each may have its place."""
+    rate = video.rate.limit_denominator(1001)
+    if name in COUNTING:
+        rate = next((rate for rate in RATES if rate > 0.999 * video.rate), RATES[-1])
     return replace(video, rate=rate, time_base=1 / rate)
 
 
@@ -154,7 +156,7 @@ def _candidates(layout: Layout) -> list[Layout]:
         """Smaller is nearer."""
         chroma = other.across + other.down - layout.across - layout.down
         less_chroma = other.planes < layout.planes or (layout.planes == 3 and (other.across > layout.across or other.down > layout.down))
-        return other.name.startswith("yuvj") > full, other.bits < layout.bits, less_chroma, other.bits - layout.bits, abs(chroma)
+        return other.name.startswith("yuvj") > full, other.bits < layout.bits, less_chroma, abs(other.bits - layout.bits), abs(chroma)
 
     full = layout.name.startswith("yuvj")
     rest = [other for other in LAYOUTS.values() if other.planes == 3 and other.bits <= 12]

@@ -40,6 +40,9 @@ LIMIT = 8192 * 8192
 DECLARED = ("mp4", "matroska", "avi", "flv", "asf", "nut")
 """Formats that tell how long the file is."""
 
+FROM_ZERO = ("matroska", "asf", "nut")
+"""Those of them that count it from 0, whenever the file begins."""
+
 SHORT = Fraction(1, 2)
 """Seconds by which a file may be shorter than it tells: last packets may tell no duration."""
 
@@ -47,6 +50,12 @@ Packet: TypeAlias = "av.Packet[Any]"
 
 LONGEST = 1e9
 """Most seconds of a span, 30 years."""
+
+EARLIER = 1_000_000
+"""Microseconds before its beginning from which all of a file is read: MPEG-TS would pass over its first key frame else."""
+
+BACK = (0, 2, 8, 32, LONGEST)
+"""Seconds before a span from which it is read: the more, where what comes first is a picture of it, as after a seek in MPEG-TS. At last all."""
 
 Keep = Callable[[av.VideoFrame], "Resident | None"]
 """Keeps a picture on the GPU, if it is there."""
@@ -102,12 +111,13 @@ class Source:
         self.copied: deque[Packet] = deque()
         self.zero = self._zero()
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
-        self._times = Times(self.stream.time_base or Fraction(1, 90000), self.rate)
-        self._fed, self._seen, self._begun = 0, Fraction(0), set[int]()
-        self._joints = Joints()
-        self._seek()
-        self._pictures = self._decode()
-        first = next(self._pictures, None)
+        for back in BACK:
+            self._begin()
+            sought = self._seek(back)
+            self._pictures = self._decode()
+            first = next(self._pictures, None)
+            if not sought or (self._earliest is not None and self._earliest <= self.zero):
+                break
         if first is None:
             within = f" within {span.duration:g} s" if span.duration else ""
             where = f" from {span.start:g} s on" if span.start else ""
@@ -127,22 +137,41 @@ class Source:
         return [stream for stream in self.container.streams if stream.index != self.stream.index]
 
     @property
-    def _tells_duration(self) -> bool:
-        """Whether the duration stands in the file. Elsewhere FFmpeg takes it from the last packet, or guesses."""
-        return any(name in DECLARED for name in self.container.format.name.split(","))
+    def ends(self) -> Fraction | None:
+        """Where the pictures end by what the file tells, if it tells that of its streams and all of them are read; in seconds from `zero`."""
+        stream = self.stream
+        if stream.duration is None or not stream.time_base or self.span.duration is not None:
+            return None
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base - self.zero
+
+    def _among(self, formats: tuple[str, ...]) -> bool:
+        return any(name in formats for name in self.container.format.name.split(","))
 
     def _zero(self) -> Fraction:
         begin = Fraction(self.container.start_time or 0, 1_000_000)
-        moved = self.span.start or any(name in ANY_CLOCK for name in self.container.format.name.split(","))
+        moved = self.span.start or self._among(ANY_CLOCK)
         return begin + Fraction(self.span.start).limit_denominator(1_000_000) if moved else Fraction(0)
 
-    def _seek(self) -> None:
+    def _begin(self) -> None:
+        """As before the first packet."""
+        self._times = Times(self.stream.time_base or Fraction(1, 90000), self.rate)
+        self._fed, self._seen, self._begun = 0, Fraction(0), set[int]()
+        self._joints = Joints()
+        self._earliest, self._before = cast("Fraction | None", None), cast("av.VideoFrame | None", None)
+        self.copied.clear()
+
+    def _seek(self, back: float) -> bool:
+        """Whether what comes next is so many seconds before the span, or somewhere after that, and not the beginning of the file."""
         if not self.span.start or self.container.format.flags & NO_TIMES:  # frames are counted from the beginning on
-            return
-        try:
-            self.container.seek(int(self.zero * 1_000_000))
-        except av.FFmpegError:
-            log.debug("%s: cannot seek, reading from its beginning", self.path)
+            return False
+        target = int((self.zero - Fraction(back).limit_denominator(1)) * 1_000_000)
+        begin = self.container.start_time or 0
+        for place in (target,) if target > begin else (begin - EARLIER, begin):  # AVI and its like refuse what is before 0
+            with contextlib.suppress(av.FFmpegError):
+                self.container.seek(place)
+                return target > begin
+        log.debug("%s: cannot seek, reading from its beginning", self.path)
+        return False
 
     def _end(self) -> Fraction | None:
         if self.span.duration is None:
@@ -168,11 +197,18 @@ class Source:
     def _in_span(self, pictures: Iterator[av.VideoFrame], end: Fraction | None, running: set[int]) -> Iterator[av.VideoFrame]:
         for picture in pictures:
             time = self._times.repair(picture) * self._times.time_base
+            self._earliest = time if self._earliest is None else self._earliest
+            if self.span.start and time < self.zero:
+                self._before = picture
+                continue
+            if self._before and time - self.zero > 1 / self.rate:  # that is still shown when the span begins
+                self._before.pts = round(self.zero / self._times.time_base)
+                yield self._before
+            self._before = None
             if end is not None and time >= end:
                 running.discard(self.stream.index)
                 return
-            if time >= self.zero or not self.span.start:
-                yield picture
+            yield picture
 
     def _packets(self) -> Iterator[Packet]:
         try:
@@ -281,8 +317,9 @@ class Source:
         return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=picture, resident=resident)
 
     def _conclude(self) -> None:
-        declared = Fraction((self.container.start_time or 0) + (self.container.duration or 0), 1_000_000)
-        if self._tells_duration and self._end() is None and declared - self._seen > SHORT:
+        begin = 0 if self._among(FROM_ZERO) else self.container.start_time or 0
+        declared = Fraction(begin + (self.container.duration or 0), 1_000_000)
+        if self._among(DECLARED) and self._end() is None and declared - self._seen > SHORT:
             self.report.note(f"{self.path}: ends at {float(self._seen):.2f} s of {float(declared):.2f} s; was it cut off?")
         if (recordings := len(self._joints.moves)) > 1:
             self.report.note(f"{self.path}: {recordings} recordings in one, each with a clock of its own: they follow each other now")

@@ -7,7 +7,7 @@ import errno
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -17,6 +17,7 @@ from typing import Any, cast
 import av
 import numpy as np
 from av.stream import Disposition
+from av.video.frame import PictureType
 
 from . import codec, fragments, hdr, hwaccel, part
 from .decode import Packet, Source, Video
@@ -45,6 +46,9 @@ BT601 = frozenset((5, 6))
 DELAY = 2
 """Pictures that an encoder with B-frames holds back, as ours are set."""
 
+LAST = 2
+"""Pictures at the end of a film that are no B-frames, nor have any before them that are stored after: so the one shown last is stored last."""
+
 
 class Sink:
     """An open output. Give it frames in order; leave the `with` of open_sink to finish it.
@@ -66,18 +70,23 @@ class Sink:
     ) -> None:
         self.container, self.path, self.report, self.kept = container, path, report, kept
         self._remedy = remedy
-        self._latest = self._end = -(1 << 62)
+        self._latest = -(1 << 62)
         self._held: Packet | None = None
+        self._ends = source.ends if source else None
+        self._last: tuple[int, int] | None = None
+        self._durations: dict[int, int] = {}
         self._encoded_frames = 0
+        self._late = deque[Frame]()
         self._begun, self._waiting = False, deque[Packet]()
         try:
             self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
         except OptionError as error:
             raise OptionError(f"{path}: {error}") from error
-        if self.encoder in codec.COUNTING:
-            video = codec.counted(video)
+        self._counts = self.encoder in codec.COUNTING or container.format.name == "avi"
+        if self._counts:
+            video = codec.counted(video, self.encoder)
         self._step = round(1 / (video.rate * video.time_base))
-        self._count, self._shown = -1, cast("Frame | None", None)  # where the encoder counts: the last place, and who has it
+        self._count, self._shown = -1, cast("Frame | None", None)  # where frames are counted: the last place, and who has it
         self.layout = codec.choose_layout(self.encoder, video)
         self._on_gpu = video.resident and self.encoder in hwaccel.NVENC.values()
         self.tags, self.video = video.tags, _in_layout(video, self.layout)
@@ -104,14 +113,22 @@ class Sink:
         """Encodes a frame, or takes it from the earlier run."""
         with self._faults():
             for each in self._counted(frame):
-                self._end = max(self._end, each.pts + (each.duration or self._step))
+                self._lasting(each)
                 kept = self.kept and not self.kept.done
                 for packet in self.kept.take(each) if self.kept and kept else self._encoded(each):
                     self._mux(packet)
 
+    def _lasting(self, frame: Frame) -> None:
+        """Notes how long a frame is shown: no longer than to the next one, whatever a file with B-frames may tell."""
+        if self._last:
+            begin, duration = self._last
+            self._durations[begin] = min(duration, frame.pts - begin)
+        self._last = frame.pts, frame.duration or self._step
+        self._durations[frame.pts] = self._last[1]
+
     def _counted(self, frame: Frame) -> Iterator[Frame]:
-        """The frame; where the encoder counts frames, at its place, after the one before it for every place between them."""
-        if self.encoder not in codec.COUNTING:
+        """The frame; where frames are counted, at its place, after the one before it for every place between them."""
+        if not self._counts:
             yield frame
             return
         place = max(self._count + 1, round(frame.seconds * self.video.rate))
@@ -126,12 +143,12 @@ class Sink:
             raise WriteError(f"{self.kept.path}: has more frames than the input; leave --resume out, -y starts anew")
         with self._faults():
             begun = self._begun
-            for packet in self.stream.codec_context.encode(None):
+            for packet in self._flushed():
                 if self._encoded_frames <= DELAY:
                     packet.dts = packet.pts  # x265 gives any number where the film is shorter than what it holds back
                 self._mux(packet)
-            if self._held:
-                self._send(self._held, self._end - (self._held.pts or 0))
+            if self._held and self._last:
+                self._send(self._held, self._rest(self._held, *self._last))
             if self.tracks and not begun:
                 self.tracks.send(self._waiting)
             self.container.close()
@@ -140,19 +157,48 @@ class Sink:
         """What a later run must have in common with this one to continue it."""
         return {"stream": self.stream.index, "encoder": self.encoder, "headers": (self.stream.codec_context.extradata or b"").hex()}
 
-    def _encoded(self, frame: Frame) -> Iterable[Packet]:
+    def _encoded(self, frame: Frame) -> Iterator[Packet]:
+        """Packets of the frames before it: the last ones wait."""
+        self._late.append(frame)
+        if len(self._late) > LAST:
+            yield from self.stream.codec_context.encode(self._picture(self._late.popleft()))
+
+    def _flushed(self) -> Iterator[Packet]:
+        """The packets of the last frames, and what the encoder still holds."""
+        for frame in self._late:
+            picture = self._picture(frame)
+            picture.pict_type = PictureType.P
+            yield from self.stream.codec_context.encode(picture)
+        yield from self.stream.codec_context.encode(None)
+
+    def _picture(self, frame: Frame) -> av.VideoFrame:
         self._encoded_frames += 1
         frame = frame if self._on_gpu else frame.landed()
-        return self.stream.codec_context.encode(picture_of(stored(frame, self.layout, self.tags, self._matrix)))
+        return picture_of(stored(frame, self.layout, self.tags, self._matrix))
+
+    def _rest(self, packet: Packet, begin: int, duration: int) -> int:
+        """How long the last packet lasts. In MP4 to the end, even if an encoder did not store the last picture last: else the edit list ends early.
+
+        begin, duration: of the last frame, which lasts no longer than the film.
+        """
+        shown = packet.pts or 0
+        if self._ends is not None and self._ends / self.video.time_base > begin:
+            duration = self._durations[begin] = min(duration, round(self._ends / self.video.time_base) - begin)
+        return begin + duration - shown if self._in_steps else self._durations.pop(shown, self._step)
+
+    @property
+    def _in_steps(self) -> bool:
+        """Whether packets last from one dts to the next, as fragments of MP4 need: where one is longer, FFmpeg moves the next."""
+        return self.container.format.name in FRAGMENTED
 
     def _mux(self, packet: Packet) -> None:
-        """Sends the packet before this one. Fragments of MP4 need true durations, from one dts to the next: where one is too long,
-        FFmpeg moves the next packet. The last lasts to the end, though it may not be the last shown: else the edit list ends early."""
+        """Sends the packet before this one."""
         if self.kept and packet.dts is not None:
             packet.dts = self._latest = max(packet.dts, self._latest + 1)  # where two encoders meet
         held, self._held = self._held, packet
         if held:
-            self._send(held, packet.dts - held.dts if packet.dts is not None and held.dts is not None else held.duration or 0)
+            own = self._durations.pop(held.pts if held.pts is not None else -1, held.duration or 0)
+            self._send(held, packet.dts - held.dts if self._in_steps and packet.dts is not None and held.dts is not None else own)
 
     def _send(self, packet: Packet, duration: int) -> None:
         packet.stream, packet.duration = self.stream, max(0, duration)
@@ -209,8 +255,8 @@ class Sink:
             self.report.note(f"{self.path}: {theirs.name} is stored as {ours.name} by {self.encoder}{why}")
         for what in hdr.lost(self.encoder, video.hdr):
             self.report.note(f"{self.path}: not kept by {self.encoder}: {what}")
-        counting = "AVI" if self.container.format.name == "avi" else self.encoder if self.encoder in codec.COUNTING else ""
-        if counting:
+        if self._counts:
+            counting = "AVI" if self.container.format.name == "avi" else self.encoder
             self.report.note(f"{self.path}: times are rounded to {float(1 / video.rate) * 1000:g} ms, a frame: {counting} has no other clock")
         if self.container.format.name == "asf":
             self.report.note(f"{self.path}: ASF tells when to decode a picture and not when to show it: it may be shown a frame late")
@@ -302,9 +348,10 @@ def _in_layout(video: Video, layout: Layout) -> Video:
 
 
 def _supported(container: av.container.OutputContainer) -> set[str]:
-    """Names of codecs. FFmpeg asks no question of MPEG-TS and its kin, so what broadcast uses is named here."""
+    """Names of codecs. FFmpeg asks no question of MPEG-TS and its kin, so what broadcast uses is named here; MOV's list has some that it refuses."""
     broadcast = {"h264", "hevc", "mpeg2video"} if container.format.name in ("mpegts", "hls") else set()
-    return set(container.supported_codecs) | broadcast
+    refused = {"vp8", "vp9", "av1"} if container.format.name == "mov" else set()
+    return (set(container.supported_codecs) | broadcast) - refused
 
 
 @contextmanager
