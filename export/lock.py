@@ -13,6 +13,9 @@ from pathlib import Path
 PAUSE = 0.2
 """Seconds between two tries."""
 
+FAR = 1 << 40
+"""The byte that is locked on Windows."""
+
 HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What a lock that another process holds is answered with, the last two by Windows."""
 
@@ -24,19 +27,20 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
     OSError where files cannot be locked.
     """
     with path.open("a+b") as file:
-        if not _take(file.fileno()):
+        if not take(file.fileno()):
             waiting()
-            while not _take(file.fileno()):
+            while not take(file.fileno()):
                 time.sleep(PAUSE)
         yield  # closing the file gives the lock back
 
 
-def _take(descriptor: int) -> bool:
+def take(descriptor: int) -> bool:
+    """Whether the lock on an open file is this process's now: until that is closed. OSError where files cannot be locked."""
     try:
         if sys.platform == "win32":
             import msvcrt
 
-            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.lseek(descriptor, FAR, os.SEEK_SET)  # nobody else may write what is locked
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl

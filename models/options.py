@@ -26,7 +26,10 @@ class Parser(argparse.ArgumentParser):
         for text in sys.argv[1:] if args is None else args:
             if text.startswith("--") and text.endswith("=--"):
                 self.error(f"argument {text[:-3]}: '--' is no value")
-        return super().parse_known_args(args, namespace)
+        try:
+            return super().parse_known_args(args, namespace)
+        except UnicodeDecodeError:
+            self.error("an @FILE with options is no text; write ./@NAME for a file of that name")
 
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
         """One argument a line of an @FILE; lines without any are passed over."""

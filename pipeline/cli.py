@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import importlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -98,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command. 0: done; 2: one line on stderr says what is wrong; 130 or 143: stopped by a signal."""
     words = list(sys.argv[1:] if argv is None else argv)
     one_arena()
+    open_stderr()
     if words[:1] == ["serve"]:
         return importlib.import_module(".live.serve", __package__).main(words[1:])  # type: ignore[no-any-return]
     if is_live(words) or any(word.startswith("@") and not Path(word).exists() for word in words):
@@ -121,6 +123,12 @@ def one_arena() -> None:
     """Has glibc keep what threads have freed in one place for all of them, not in one for each: tens of MiB less, and no slower."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_ARENA_MAX, 1)
+
+
+def open_stderr() -> None:
+    """Has a stderr that is closed lead nowhere: libraries would write into the file that took its number."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the program runs
 
 
 def _run(args: argparse.Namespace, stop: Stop) -> int:

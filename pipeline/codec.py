@@ -41,6 +41,9 @@ FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video",
 EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video")
 """Encoders whose halved chroma needs even sizes."""
 
+LEAST = {"libx265": 64}
+"""Shortest side of what an encoder takes: x265 writes beyond its memory where frames are smaller than its blocks."""
+
 COUNTING = ("mpeg2video", "mpeg1video")
 """Encoders that have no clock, but one of RATES."""
 
@@ -90,8 +93,11 @@ def choose_encoder(video: Video, settings: Settings, supported: set[str], contai
             raise OptionError(f"codec {settings.codec!r} has no encoder here; try one of {', '.join(sorted(set(ENCODERS.values())))}")
         if codec.canonical_name not in supported:
             raise OptionError(f"codec {settings.codec!r} does not fit into {container}; try --codec {_fitting('', supported, 8) or 'another'}")
+        if name in LEAST and min(video.width, video.height) < LEAST[name]:
+            raise OptionError(f"--codec {settings.codec}: {name} takes no frames of less than {LEAST[name]} pixels a side; leave it out")
         return name
-    name = _fitting(ENCODERS.get(video.codec, ""), supported, video.layout.bits)
+    first = ENCODERS.get(video.codec, "")
+    name = _fitting("" if min(video.width, video.height) < LEAST.get(first, 0) else first, supported, video.layout.bits)
     if not name:
         raise OptionError(f"{container} holds no video that can be encoded here; give OUT another ending, .mp4 or .mkv say")
     if settings.hardware and not settings.preset:

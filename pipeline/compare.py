@@ -16,28 +16,40 @@ WAYS = ("side", "split")
 
 def widened(video: Video, way: str) -> Video:
     """The description of the frames that `compared` makes."""
-    return replace(video, width=2 * video.width) if way == "side" else video
+    if way != "side":
+        return video
+    return replace(video, width=2 * video.width) if _across(video)[0] else replace(video, height=2 * video.height)
 
 
-def compared(frames: Iterator[Frame], way: str) -> Iterator[Frame]:
-    """Frames with the rainy picture on the left and the clean one on the right: whole ones side by side, or half of each."""
-    join = {"side": _side, "split": _split}[way]
+def compared(frames: Iterator[Frame], way: str, video: Video) -> Iterator[Frame]:
+    """Frames with the rainy picture on the left and the clean one on the right: whole ones side by side, or half of each.
+
+    video: of the frames; left and right are as its matrix turns them.
+    """
+    axis, forth = _across(video)
     for frame in frames:
         before = frame.before or frame
-        planes = tuple(
-            join(rainy, clean, frame.layout.shape(i, frame.height, 2 * frame.width)[1])
-            for i, (rainy, clean) in enumerate(zip(before.planes, frame.planes, strict=True))
-        )
-        yield frame.replace(planes=planes, picture=None)
+        height, width = frame.height * (2 - axis), frame.width * (1 + axis)
+        planes = []
+        for i, (rainy, clean) in enumerate(zip(before.planes, frame.planes, strict=True)):
+            first, second = (rainy, clean) if forth else (clean, rainy)
+            planes.append(_side(first, second, axis, frame.layout.shape(i, height, width)) if way == "side" else _split(first, second, axis))
+        yield frame.replace(planes=tuple(planes), picture=None)
 
 
-def _side(rainy: Plane, clean: Plane, width: int) -> Plane:
-    return np.concatenate([rainy, clean], 1)[:, :width]
+def _across(video: Video) -> tuple[int, bool]:
+    """The axis of the stored picture that runs across the shown one, and whether it runs from left to right. Matrix: ISO/IEC 14496-12."""
+    a, c = (video.matrix[0], video.matrix[3]) if video.matrix else (1, 0)
+    return (1, a > 0) if a else (0, c > 0)
 
 
-def _split(rainy: Plane, clean: Plane, width: int) -> Plane:
-    middle = clean.shape[1] // 2
-    return np.concatenate([rainy[:, :middle], clean[:, middle:]], 1)
+def _side(first: Plane, second: Plane, axis: int, shape: tuple[int, ...]) -> Plane:
+    return np.concatenate([first, second], axis)[: shape[0], : shape[1]]
+
+
+def _split(first: Plane, second: Plane, axis: int) -> Plane:
+    middle = first.shape[axis] // 2
+    return np.concatenate([first.take(range(middle), axis), second.take(range(middle, second.shape[axis]), axis)], axis)
 
 
 MASK = LAYOUTS["yuvj420p"]

@@ -359,6 +359,8 @@ def open_source(
     except (av.FFmpegError, OSError, ValueError) as error:
         raise OpenError(f"{path}: {_why(path, error)}") from error
     with container:
+        if container.format.name == "tty":
+            raise OpenError(f"{path}: is text, not a video")
         yield Source(container, path, span, report, limit, keep)
 
 

@@ -26,7 +26,7 @@ from .frame import Frame, Layout, Plane, picture_of, planes_of
 from .part import Facts, Kept
 from .place import file_url
 from .report import Report
-from .tracks import FRAGMENTED, Tracks, told
+from .tracks import FRAGMENTED, Tracks, titled, told
 
 COMMON_KEYS = frozenset(
     "title artist album_artist album comment genre date copyright description synopsis show episode_id network composer grouping "
@@ -222,7 +222,7 @@ class Sink:
         if video.aspect:
             context.sample_aspect_ratio = stream.sample_aspect_ratio = video.aspect
         stream.set_display_matrix(video.matrix)
-        stream.metadata.update(told(video.metadata))
+        stream.metadata.update(titled(told(video.metadata)))
         stream.disposition = Disposition(video.disposition)
         return stream
 
@@ -370,9 +370,9 @@ def open_sink(
     """
     first, second = part.names(path)
     mine = second if kept and kept.path == first else first
-    container = _open(mine, path)
+    held = part.alone(mine, path)
     try:
-        with _closed(container):
+        with held, _closed(container := _open(mine, path)):
             sink = Sink(container, path, video, settings, report, source, kept, f"--resume continues {mine}" if facts is not None else "begin anew")
             if kept:
                 _check_encoder(sink, part.read_note(path), kept)
@@ -388,7 +388,8 @@ def open_sink(
             if container.format.name in FRAGMENTED:
                 fragments.cut(mine)
             raise
-        mine.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            mine.unlink()
         if not kept:
             part.clear(path)
         raise

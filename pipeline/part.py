@@ -12,12 +12,13 @@ import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
 
+from ..export.lock import take
 from .decode import Packet
 from .errors import WriteError, line
 from .frame import Frame
@@ -28,6 +29,8 @@ HELD = 16
 
 START_CODES = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
 """How packets of a container are brought to the form that the encoders write."""
+
+WRITTEN = "another run is writing it; let it end, or give another name"
 
 Facts = dict[str, Any]
 
@@ -40,6 +43,34 @@ def names(path: Path) -> tuple[Path, Path]:
 def note(path: Path) -> Path:
     """Where the note of the job lies while the output is not finished."""
     return path.with_name(f"{path.name}.job.json")
+
+
+def alone(part: Path, path: Path) -> BinaryIO:
+    """A part of an output, made if need be, which no other run writes until it is closed. WriteError if one does, or if it cannot be written."""
+    try:
+        file = part.open("ab")
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written: {line(error)}") from error
+    if not _take(file.fileno()):
+        file.close()
+        raise WriteError(f"{path}: {WRITTEN}")
+    return file
+
+
+def check_alone(path: Path) -> None:
+    """WriteError if a run is writing the output."""
+    for part in left(path):
+        with contextlib.suppress(OSError), part.open("rb") as file:
+            if not _take(file.fileno()):
+                raise WriteError(f"{path}: {WRITTEN}")
+
+
+def _take(descriptor: int) -> bool:
+    """Whether nobody else has the file; so where files cannot be locked."""
+    try:
+        return take(descriptor)
+    except OSError:
+        return True
 
 
 def left(path: Path) -> list[Path]:

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -123,8 +123,9 @@ class PictureSource:
 class PictureSink:
     """Writes each frame as a picture into the folder `part`; `finish` moves all of them to their place."""
 
-    def __init__(self, path: Path, like: str, video: Video, part: Path, report: Report) -> None:
+    def __init__(self, path: Path, like: str, video: Video, part: Path, report: Report, inputs: Sequence[Path] = ()) -> None:
         self.path, self.video, self.part, self.report = path, video, part, report
+        self._inputs = {each.resolve() for each in inputs}
         if video.hdr:
             report.note(f"{path}: not kept: HDR metadata, which pictures have no place for")
         if video.aspect and video.aspect != 1:
@@ -144,6 +145,8 @@ class PictureSink:
         if self.kind == "picture" and self.written:
             raise WriteError(f"{self.path}: one picture cannot hold a film; write img_%04d.png, or a video")
         name = self._name(frame)
+        if (self._folder / name).resolve() in self._inputs:
+            raise WriteError(f"{self._folder / name}: is an input; give the output another folder or name")
         if self.video.matrix and not frame.embedded.exif:
             frame = frame.replace(embedded=replace(frame.embedded, exif=embedded.turned(self.video.matrix)))
         try:
@@ -152,8 +155,12 @@ class PictureSink:
             raise WriteError(f"{self.path}: {line(error)}") from error
         self.written.append(name)
 
+    @property
+    def _folder(self) -> Path:
+        return self.path if self.kind == "folder" else self.path.parent
+
     def finish(self) -> None:
-        folder = self.path if self.kind == "folder" else self.path.parent
+        folder = self._folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name in self.written:
@@ -171,15 +178,15 @@ class PictureSink:
 
 
 @contextmanager
-def open_pictures(path: Path, like: str, video: Video, report: Report) -> Iterator[PictureSink]:
-    """Pictures under their own names appear when the `with` is left without an error, and not otherwise."""
+def open_pictures(path: Path, like: str, video: Video, report: Report, inputs: Sequence[Path] = ()) -> Iterator[PictureSink]:
+    """Pictures under their own names appear when the `with` is left without an error, and not otherwise. inputs: what none of them may replace."""
     whole = path.resolve()  # `.` has no name
     try:
         part = Path(tempfile.mkdtemp(prefix=f"{whole.name.replace('%', '')}.part", dir=whole.parent))  # never one that is there
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {line(error)}") from error
     try:
-        sink = PictureSink(path, like, video, part, report)
+        sink = PictureSink(path, like, video, part, report, inputs)
         yield sink
         sink.finish()
     finally:

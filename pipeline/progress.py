@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ def bar(video: Video) -> Iterator[Callable[[Frame], None]]:
     """A bar on stderr with frames per second, time left and the current pattern; nothing where stderr is no terminal."""
     shape = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
     total = video.frames or None
-    with tqdm(total=total, unit=" frames", disable=None, dynamic_ncols=True, bar_format=shape if total else None) as shown:
+    with tqdm(total=total, unit=" frames", disable=None if sys.stderr else True, dynamic_ncols=True, bar_format=shape if total else None) as shown:
 
         def show(frame: Frame) -> None:
             shown.set_postfix_str(frame.pattern, refresh=False)
@@ -31,4 +32,5 @@ class Lines(logging.Handler):
     """Log records as plain lines on stderr, above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(f"derain-video: {record.getMessage()}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # nobody reads it
+            tqdm.write(f"derain-video: {record.getMessage()}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from . import hwaccel, part
 from .ahead import ahead
 from .codec import Settings
 from .compare import aside, compared, mask_video, widened
-from .decode import LIMIT, Keep, Source, Span, Video, open_source
+from .decode import LIMIT, Keep, Packet, Source, Span, Video, open_source
 from .derain import DONE, align, restore
 from .encode import Sink, open_sink
 from .errors import DerainError, OptionError, WriteError
@@ -111,10 +112,11 @@ def run(
         aligned = align(route(read, runtime, report, job.pattern), runtime, report, done=done, whole=job.whole, workers=aligners())
         ready = opened.enter_context(closing(ahead(aligned, ALIGNED)))
         frames: Iterator[Frame] = opened.enter_context(closing(ahead(restore(ready, runtime, report, keep=bool(job.compare)), AHEAD)))
+        frames = until(stop, frames)
         if job.mask:
             frames = aside(frames, opened.enter_context(_mask_writer(job, source.video, report)).write)
         if job.compare:
-            frames = compared(frames, job.compare)
+            frames = compared(frames, job.compare, source.video)
         sink = opened.enter_context(_writer(job, source, report, facts, kept))
         show = opened.enter_context(shown(source.video)) if shown else _silent
         write(sink, frames, source, report, stop, show)
@@ -137,21 +139,38 @@ def aligners() -> int:
     return min(ALIGNERS, max(1, cores() // 2))
 
 
-def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report, stop: threading.Event, show: Callable[[Frame], None]) -> None:
-    """Encodes every frame, with the packets of the other streams in between."""
+def until(stop: threading.Event, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames that come before `stop` is set."""
     for frame in frames:
         if stop.is_set():
-            break
+            return
+        yield frame
+
+
+def write(sink: Writer, frames: Iterator[Frame], source: Reader, report: Report, stop: threading.Event, show: Callable[[Frame], None]) -> None:
+    """Encodes every frame, with the packets of the other streams in between. stop: whether frames ended early."""
+    end = Fraction(0)
+    for frame in frames:
         with report.clock("encode"):
             sink.copy(source.copied)
             sink.write(frame)
         report.frames += frame.pattern != DONE
+        end = (frame.pts + frame.duration) * frame.time_base
         show(frame)
     report.interrupted = stop.is_set()
     if report.interrupted and not report.frames:
         raise Interrupted(f"interrupted before the first frame: nothing was written to {sink.path}")
-    if not report.interrupted:
-        sink.copy(source.copied)
+    sink.copy(_heard(source, end) if report.interrupted else source.copied)
+
+
+def _heard(source: Reader, end: Fraction) -> deque[Packet]:
+    """What is left of the other streams up to there, in seconds; the decoder may still add to it."""
+    heard = deque[Packet]()
+    while source.copied:
+        packet = source.copied.popleft()
+        if packet.pts is not None and packet.pts * packet.time_base - source.zero < end:
+            heard.append(packet)
+    return heard
 
 
 def open_reader(job: Job, report: Report, keep: Keep | None = None) -> AbstractContextManager[Reader]:
@@ -188,7 +207,7 @@ def _kept(job: Job, facts: Facts) -> Kept | None:
 def _writer(job: Job, source: Reader, report: Report, facts: Facts, kept: Kept | None) -> AbstractContextManager[Writer]:
     video = widened(source.video, job.compare)
     if kind(job.target, kind(job.source)) != "video":
-        return open_pictures(job.target, kind(job.source), video, report)
+        return open_pictures(job.target, kind(job.source), video, report, source.paths if isinstance(source, PictureSource) else [])
     tracks = source if isinstance(source, Source) else None
     return open_sink(job.target, video, job.settings, report, tracks, None if job.mask else facts, kept)
 
@@ -202,7 +221,7 @@ def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManag
 
 def check_targets(job: Job, *others: Path | None) -> None:
     """WriteError if an output, of the job or another, or what it is written as first, is an input or another output, if it is the root of all
-    folders, or if its folder is not there."""
+    folders, if its folder is not there, or if another run is writing it."""
     seen = [job.source.resolve()]
     for path in filter(None, (job.target, job.mask, *others)):
         if not path.resolve().name:
@@ -214,6 +233,7 @@ def check_targets(job: Job, *others: Path | None) -> None:
                 raise WriteError(f"{path}: {begun}is the input, or another output; give it a name of its own")
             seen.append(each.resolve())
         check_folder(path)
+        part.check_alone(named)
 
 
 def _same(path: Path, source: Path) -> bool:

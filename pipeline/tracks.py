@@ -27,12 +27,26 @@ FRAGMENTED = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
 COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "bmp": ("bmp", "image/bmp"), "webp": ("webp", "image/webp")}
 """Codec of a cover -> ending and type of its file."""
 
+_PROGRAM = frozenset(("mpeg1video", "mpeg2video", "mp2", "mp3", "ac3", "dts", "dvd_subtitle"))
+CARRIED = {
+    "mpegts": frozenset(
+        "h264 hevc vvc mpeg1video mpeg2video mpeg4 aac aac_latm mp2 mp3 ac3 eac3 dts truehd opus s302m dvb_subtitle dvb_teletext klv".split()
+    ),
+    **dict.fromkeys(("mpeg", "vob", "dvd", "svcd", "vcd"), _PROGRAM),
+}
+"""Container -> codecs that it has a number for (ISO/IEC 13818-1 and what broadcast adds); FFmpeg writes any other as data that none can read."""
+
 KINDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
 
 
 def told(metadata: dict[str, str]) -> dict[str, str]:
     """Metadata that is still true of the result."""
     return {key: value for key, value in metadata.items() if not OWN_KEYS.match(key)}
+
+
+def titled(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata of a stream with its title by the name that FFmpeg writes it by: from MP4 and MOV it reads it as another."""
+    return {"title" if key == "name" else key: value for key, value in metadata.items()}
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class Tracks:
         if stream.type == "video" and not _is_cover(stream):
             self.report.note(f"copied as it is: a second video (stream {stream.index})")
         added = _add(self.output, stream)
-        added.metadata.update(told(stream.metadata))
+        added.metadata.update(titled(told(stream.metadata)))
         added.disposition = stream.disposition
         if stream.time_base:
             bare = BitStreamFilterContext("aac_adtstoasc", stream) if self._needs_bare_aac(stream) else None
@@ -168,7 +182,11 @@ def _moved(packet: Packet, track: _Track) -> Packet:
 
 
 def _refusal(stream: av.stream.Stream, container: str) -> str:
-    """Why a container cannot hold a stream; empty if it can. Tried on a header in memory: no list of ours can go stale."""
+    """Why a container cannot hold a stream; empty if it can. Tried on a header in memory, where no list of ours can go stale; but those of MPEG
+    take anything, and read only CARRIED."""
+    kind = stream.codec_context.codec.canonical_name if stream.codec_context else ""
+    if kind and kind not in CARRIED.get(container, {kind}):
+        return f"{container} cannot hold {kind}"
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
             _add(trial, stream)

@@ -166,6 +166,22 @@ def test_a_signal_leaves_what_was_done(clip, look, number, code):
     assert sorted(os.listdir(source.parent)) == ["in.mp4", "out.mp4"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("way", ["2>&-", "2>/dev/full"])
+def test_a_stderr_that_nobody_reads_does_no_harm(clip, look, way):
+    source = clip(times=[i * 512 for i in range(10)])
+    program = "import sys; from derain_video.pipeline.cli import main; sys.exit(main())"
+    words = [sys.executable, "-c", program, str(source), str(source.with_name("out.mp4")), "--pattern", "clear"]
+    assert subprocess.run(["sh", "-c", f'exec "$@" {way}', "sh", *words], check=False).returncode == 0
+    assert len(look(source.with_name("out.mp4")).pictures) == 10
+
+
+def test_options_in_a_file_that_is_no_text_are_refused(clip, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([f"@{clip()}", "out.mp4"])
+    assert caught.value.code == 2 and "write ./@NAME for a file of that name" in capsys.readouterr().err
+
+
 def test_the_command_imports_nothing_heavy():
     program = "import sys, derain_video.pipeline.cli; print([m for m in ('torch', 'onnxruntime', 'openvino') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ})

@@ -41,6 +41,16 @@ def test_one_picture(tmp_path, runtime, ending, deep, gray):
     assert report.frames == 1 and not report.notes
 
 
+@pytest.mark.parametrize("source, target", [("in.png", "."), ("p%d.png", "p%02d.png")])
+def test_no_picture_of_the_input_is_replaced(tmp_path, runtime, source, target):
+    for name in ("in.png", "p9.png", "p10.png"):
+        paint(tmp_path / name)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(WriteError, match=r"(in|p10).png: is an input; give the output another folder or name"):
+        run(Job(tmp_path / source, tmp_path / target), runtime)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_jpeg_stays_close(tmp_path, fake):
     source = paint(tmp_path / "in.jpg")
     run(Job(source, tmp_path / "out.jpg"), fake(["clear"]))

@@ -46,6 +46,109 @@ def test_the_last_frame_is_kept_where_a_fragment_begins_among_its_b_frames(clip,
     assert look(out).video.duration == look(source).video.duration
 
 
+@pytest.mark.parametrize("codec, ending", [("libx264", "mp4"), ("libx265", "mp4"), ("libx264", "mov"), ("libx264", "mkv"), ("libx264", "avi")])
+@pytest.mark.parametrize("count", [1, 2, 3, 26, 51])
+def test_films_tell_their_own_rate(clip, runtime, look, codec, ending, count):
+    out, _ = go(clip(times=[i * 512 for i in range(count)]), runtime, f"out.{ending}", settings=Settings(codec))
+    assert look(out).video.average_rate == 25
+    assert len(look(out).times) == count
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_uneven_times_last_as_long(clip, runtime, look, ending):
+    times = [0, 512, 1024, *range(25600, 29696, 512)]
+    source = clip(f"in.{ending}", times=times, options={"bframes": "3", "b-adapt": "0", "preset": "medium"})
+    out, _ = go(source, runtime, f"out.{ending}")
+    assert look(out).times == look(source).times
+    assert abs(look(out).container.duration - 2_320_000) < 2000
+
+
+def test_a_part_of_a_transport_stream_begins_where_it_should(clip, runtime, look):
+    """A seek there lands between key frames, of which the first half has one."""
+    source = clip("in.ts", times=[i * 512 for i in range(100)], options={"g": "50", "sc_threshold": "0"}, codec="libx264")
+    whole = look(go(source, runtime, "whole.mkv", settings=Settings("ffv1"))[0]).pictures
+    for start, first in ((1.0, 25), (2.6, 65)):
+        part = look(go(source, runtime, f"{first}.mkv", span=Span(start, 1.0), settings=Settings("ffv1"))[0])
+        assert len(part.pictures) == 25 and part.times[0] < 0.04
+        assert np.array_equal(part.pictures[0].to_ndarray(), whole[first].to_ndarray())
+
+
+def test_a_part_begins_with_the_picture_that_is_shown_then(clip, runtime, look):
+    source = clip("in.mkv", codec="ffv1", times=[0, 512, 128000, 128512])
+    out, _ = go(source, runtime, "out.mkv", span=Span(4.0), settings=Settings("ffv1"))
+    assert [round(float(time), 2) for time in look(out).times] == [0, 6, 6.04]
+    assert np.array_equal(look(out).pictures[0].to_ndarray()[:64, 48:], look(source).pictures[1].to_ndarray()[:64, 48:])
+
+
+def test_a_film_that_begins_late_is_not_cut_off(clip, runtime):
+    source = clip("in.mkv", times=[64000 + i * 512 for i in range(20)])
+    assert not go(source, runtime)[1].notes
+
+
+def test_an_output_is_written_by_one_run_alone(clip, runtime, look):
+    source, tries = clip(times=[i * 512 for i in range(60)]), []
+
+    class Shown:
+        def __enter__(self):
+            return self.again
+
+        def again(self, frame):
+            if frame.pts == 30 * 512:
+                with pytest.raises(WriteError, match=r"out.mp4: another run is writing it; let it end") as caught:
+                    go(source, runtime)
+                tries.append(caught)
+
+        def __exit__(self, *fault):
+            return None
+
+    run(Job(source, source.with_name("out.mp4")), runtime, shown=lambda video: Shown())
+    assert len(tries) == 1 and len(look(source.with_name("out.mp4")).pictures) == 60
+    assert sorted(os.listdir(source.parent)) == ["in.mp4", "out.mp4"]
+
+
+def test_text_is_no_film(tmp_path, runtime):
+    (tmp_path / "notes.txt").write_text("Rain, and more rain.\n" * 100)
+    with pytest.raises(OpenError, match=r"notes.txt: is text, not a video"):
+        go(tmp_path / "notes.txt", runtime)
+
+
+@pytest.mark.parametrize("codec, ending", [("flac", ".mkv"), ("pcm_s16le", ".mov"), ("subrip", ".mkv")])
+@pytest.mark.parametrize("target", ["out.ts", "out.mpg"])
+def test_what_mpeg_has_no_number_for_is_said(clip, runtime, look, codec, ending, target):
+    source = clip("in" + ending, subtitles=codec == "subrip")
+    if codec != "subrip":
+        with av.open(str(source)) as given, av.open(str(source.with_name("with" + ending)), "w") as out:
+            video = out.add_stream_from_template(given.streams.video[0])
+            sound = out.add_stream(codec, rate=48000, layout="mono")
+            for packet in given.demux(video=0):
+                if packet.size:
+                    packet.stream = video
+                    out.mux(packet)
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 4608), np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+            for packet in (*sound.encode(frame), *sound.encode(None)):
+                out.mux(packet)
+        source = source.with_name("with" + ending)
+    out, report = go(source, runtime, target)
+    assert not look(out).packets
+    assert any("not kept" in note and f"cannot hold {codec}" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
+def test_titles_of_tracks_are_kept(clip, runtime, look, ending):
+    with av.open(str(clip("plain.mkv", sound=True))) as given, av.open(str(clip().with_name(f"in.{ending}")), "w") as out:
+        streams = [out.add_stream_from_template(stream) for stream in given.streams]
+        for stream, title in zip(streams, ("Front", "Microphone"), strict=True):
+            stream.metadata["title"] = title
+        for packet in given.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+        source = Path(out.name)
+    seen = look(go(source, runtime, f"out.{ending}")[0]).container.streams
+    assert [stream.metadata.get("name" if ending != "mkv" else "title") for stream in seen] == ["Front", "Microphone"]
+
+
 def test_duration_is_kept(clip, runtime):
     source = clip(sound=True)
     out, _ = go(source, runtime)
@@ -190,6 +293,26 @@ def test_side_by_side_and_split_and_mask(clip, runtime, look):
     assert (y[:, :48] == 255).all() and not y[:, 48:].any()
 
 
+@pytest.mark.parametrize("rotation, shown", [(90, (192, 64)), (-90, (192, 64)), (180, (192, 64))])
+def test_before_is_on_the_left_as_it_is_shown(clip, runtime, look, rotation, shown):
+    """64 x 96 as it is stored, or 96 x 64 half way round."""
+    sizes = {"width": 96, "height": 64} if rotation == 180 else {"width": 64, "height": 96}
+    source = clip("in.mp4", rotation=rotation, options={"crf": "0"}, **sizes)
+    plain, _ = go(source, runtime, "plain.mp4", settings=Settings("libx264", crf=0))
+
+    def seen(path: Path) -> np.ndarray:
+        video = look(path)
+        return np.rot90(video.pictures[3].to_ndarray(format="gray").astype(int), rotation // 90)
+
+    before, after = seen(source), seen(plain)
+    assert (before != after).any()
+    side = seen(go(source, runtime, "side.mp4", compare="side", settings=Settings("libx264", crf=0))[0])
+    assert side.shape[::-1] == shown
+    assert np.array_equal(side, np.concatenate([before, after], 1))
+    split = seen(go(source, runtime, "split.mp4", compare="split", settings=Settings("libx264", crf=0))[0])
+    assert np.array_equal(split, np.concatenate([before[:, :48], after[:, 48:]], 1))
+
+
 def test_an_error_of_any_stage_reaches_the_caller_and_leaves_nothing(clip, fake):
     source = clip()
     with pytest.raises(RuntimeError, match="the network broke"):
@@ -198,8 +321,8 @@ def test_an_error_of_any_stage_reaches_the_caller_and_leaves_nothing(clip, fake)
 
 
 def test_stopping_leaves_a_playable_file_of_what_was_done(clip, runtime, look):
-    source, stop = clip(times=[i * 512 for i in range(200)]), threading.Event()
-    job = Job(source, source.with_name("out.mp4"))
+    source, stop = clip(times=[i * 512 for i in range(200)], sound=True), threading.Event()
+    job = Job(source, source.with_name("out.mp4"), mask=source.with_name("mask.mp4"))
 
     class Shown:
         def __enter__(self):
@@ -210,7 +333,8 @@ def test_stopping_leaves_a_playable_file_of_what_was_done(clip, runtime, look):
 
     report = run(job, runtime, stop=stop, shown=lambda video: Shown())
     assert report.interrupted
-    assert look(job.target).times == [Fraction(i * 512, 12800) for i in range(31)]
+    assert look(job.target).times == look(job.mask).times == [Fraction(i * 512, 12800) for i in range(31)]
+    assert look(job.target).packets[0][1][-1][1] > 1.2  # to the end of the last frame, 1.24 s
 
 
 def test_stopping_before_the_first_frame_leaves_nothing(clip, runtime):
@@ -344,6 +468,24 @@ def test_a_change_of_depth_is_said(clip, fake, tmp_path):
     joined.write_bytes(clip("plain.h264").read_bytes() + deep.read_bytes())
     report = run(Job(joined, tmp_path / "out.mkv"), fake(["clear"]))
     assert f"{joined}: pictures of yuv420p10le are stored as the first one's yuv420p" in report.notes
+
+
+@pytest.mark.parametrize("codec, pixels, stored", [("libx264", "yuv420p12le", "yuv420p10le"), ("libx265", "yuv444p16le", "yuv444p12le")])
+def test_most_bits_are_kept(clip, runtime, look, codec, pixels, stored):
+    out, _ = go(clip("in.mkv", codec="ffv1", pixels=pixels), runtime, settings=Settings(codec))
+    assert look(out).pictures[0].format.name == stored
+
+
+def test_mov_gets_a_codec_that_it_takes(clip, runtime, look):
+    out, _ = go(clip("in.webm", codec="libvpx-vp9"), runtime, "out.mov")
+    assert look(out).video.codec_context.name == "h264"
+
+
+def test_x265_is_given_no_small_frames(clip, runtime, look):
+    """It would write beyond its memory."""
+    source = clip("in.mkv", width=48, height=48)
+    with pytest.raises(OptionError, match=r"--codec libx265: libx265 takes no frames of less than 64 pixels a side"):
+        go(source, runtime, settings=Settings("libx265"))
 
 
 @pytest.mark.parametrize("pixels, stored", [("yuv420p", "yuv422p"), ("yuv422p10le", "yuv422p10le"), ("yuv444p10le", "yuv444p10le")])
