@@ -23,6 +23,9 @@ from .frame import LAYOUTS, Frame, Plane
 from .report import Report
 from .route import route
 
+SLOWEST = 0.001
+"""Fewest frames per second."""
+
 NAMES = {(2, 8): "gray", (2, 16): "gray16le", (3, 8): "rgb24", (3, 16): "rgb48le"}
 
 
@@ -46,8 +49,8 @@ class Derainer:
         by_pattern: bool = False,
         whole: bool = False,
     ) -> None:
-        if not 0 < rate < float("inf"):
-            raise ValueError(f"rate {rate}: give more than 0 frames/s")
+        if not SLOWEST <= rate < float("inf"):
+            raise ValueError(f"rate {rate}: give {SLOWEST} frames/s or more")
         self.owns = isinstance(runtime, str)
         self.runtime: Runtime = load(runtime, model=model, precision=precision) if isinstance(runtime, str) else runtime
         self.pattern, self.time_base = pattern, 1 / Fraction(rate).limit_denominator(1001 * 60)
@@ -59,9 +62,11 @@ class Derainer:
         return next(self.film([picture]))
 
     def film(self, pictures: Iterable[Plane], before: int = BEFORE, after: int = AFTER) -> Iterator[Plane]:
-        """Consecutive frames of equal size, in order. State is drawn from `before` and `after` neighbours. Each is given after one more
-        than `after` were taken; 0 for live, with `before` up to 4: then none is waited for. ValueError if one is no picture, or unlike the first,
-        and for less than 0 neighbours."""
+        """Consecutive frames of equal size, in order; each an array of its own, since its neighbours look at it, too.
+
+        State is drawn from `before` and `after` neighbours. Each is given after one more than `after` were taken; 0 for live, with `before` up to 4:
+        then none is waited for. ValueError if one is no picture, or unlike the first, and for less than 0 neighbours.
+        """
         if min(before, after) < 0:
             raise ValueError(f"{before} neighbours before and {after} after: give 0 or more")
         frames = route(self._frames(pictures), self.runtime, self.report, self.pattern)
@@ -96,6 +101,8 @@ def derain(pictures: Iterable[Plane], runtime: str | Runtime = "auto", model: st
 
 def frame_of(picture: Plane, pts: int = 0, time_base: Fraction = Fraction(1, 25)) -> Frame:
     """An array as a frame; it is not copied. ValueError if it is not a picture."""
+    if not isinstance(picture, np.ndarray):
+        raise ValueError(f"{type(picture).__name__} is no picture: give an array")
     name = NAMES.get((picture.ndim, picture.dtype.itemsize * 8)) if picture.dtype.kind == "u" else None
     if name is None or not picture.size or (picture.ndim == 3 and picture.shape[2] != 3):
         raise ValueError(f"an array of {picture.shape} {picture.dtype} is no picture: give (H, W, 3) or (H, W), uint8 or uint16")

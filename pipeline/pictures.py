@@ -69,6 +69,8 @@ class PictureSource:
         self.paths = _listed(path, self.kind)[first:last]
         if not self.paths:
             raise OpenError(f"{path}: no picture there; {', '.join(ENDINGS)} are read")
+        if self.kind == "folder" and (others := _others(path)):
+            self.report.note(f"{path}: left out: {len(others)} files that are no pictures of a kind that is read, {others[0]} the first")
         picture, _ = self._load(self.paths[0])
         layout, matrix = nearest(picture.format), turn(picture)
         colours = JFIF if layout.planes == 3 else int(picture.colorspace)
@@ -232,6 +234,11 @@ def _listed(path: Path, what: str) -> list[Path]:
         return sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file() and not p.name.startswith(".")), key=_counted)
     found = [(int(_number(p, path)), p) for p in path.parent.glob("*") if _number(p, path)]
     return [p for _, p in sorted(found)]
+
+
+def _others(path: Path) -> list[str]:
+    """Names of what else lies in a folder, but for what is hidden."""
+    return sorted(p.name for p in path.iterdir() if p.is_file() and p.suffix.lower() not in ENDINGS and not p.name.startswith("."))
 
 
 def _counted(path: Path) -> list[tuple[int, str]]:

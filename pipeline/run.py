@@ -31,7 +31,10 @@ from .report import Report
 from .route import route
 
 AHEAD = 4
-"""Frames decoded before they are needed, and as many derained ones that wait for the encoder."""
+"""Frames decoded before they are needed."""
+
+DERAINED = 2
+"""Derained frames that wait for the encoder, which holds as many back itself."""
 
 ALIGNED = 1
 """Frames that wait for the network with their neighbours aligned: the next ones are aligned while it runs."""
@@ -111,7 +114,7 @@ def run(
         read = opened.enter_context(closing(ahead(source.read(), AHEAD)))
         aligned = align(route(read, runtime, report, job.pattern), runtime, report, done=done, whole=job.whole, workers=aligners())
         ready = opened.enter_context(closing(ahead(aligned, ALIGNED)))
-        frames: Iterator[Frame] = opened.enter_context(closing(ahead(restore(ready, runtime, report, keep=bool(job.compare)), AHEAD)))
+        frames: Iterator[Frame] = opened.enter_context(closing(ahead(restore(ready, runtime, report, keep=bool(job.compare)), DERAINED)))
         frames = until(stop, frames)
         if job.mask:
             frames = aside(frames, opened.enter_context(_mask_writer(job, source.video, report)).write)
@@ -221,8 +224,11 @@ def _mask_writer(job: Job, video: Video, report: Report) -> AbstractContextManag
 
 def check_targets(job: Job, *others: Path | None) -> None:
     """WriteError if an output, of the job or another, or what it is written as first, is an input or another output, if it is the root of all
-    folders, if its folder is not there, or if another run is writing it."""
+    folders, if its folder is not there, or if another run is writing it. others: files."""
     seen = [job.source.resolve()]
+    for path in filter(None, others):
+        if path.is_dir():
+            raise WriteError(f"{path}: is a folder; name a file")
     for path in filter(None, (job.target, job.mask, *others)):
         if not path.resolve().name:
             raise WriteError(f"{path}: is no place for an output; name a file or a folder")

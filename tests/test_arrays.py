@@ -47,9 +47,9 @@ def test_fewer_neighbours_than_none(runtime, around):
         next(Derainer(runtime).film(pictures(2), **around))
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("rate", [0, -1, 1e-9, float("nan"), float("inf")])
 def test_no_rate(runtime, rate):
-    with pytest.raises(ValueError, match="give more than 0 frames/s"):
+    with pytest.raises(ValueError, match=r"give 0.001 frames/s or more"):
         Derainer(runtime, rate=rate)
 
 
@@ -58,4 +58,10 @@ def test_no_rate(runtime, rate):
 )
 def test_no_picture(runtime, bad):
     with pytest.raises(ValueError, match="give \\(H, W, 3\\)"):
+        Derainer(runtime)(bad)
+
+
+@pytest.mark.parametrize("bad", [[[0, 0]], None])
+def test_no_array(runtime, bad):
+    with pytest.raises(ValueError, match="is no picture: give an array"):
         Derainer(runtime)(bad)

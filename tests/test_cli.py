@@ -116,6 +116,7 @@ def test_replacing_needs_yes(clip, command, capsys):
         (["in.mp4", "out.mp4", "--trace", "out.mp4"], "another output"),
         (["in.mp4", "out.mp4", "--trace", "t.json", "--report", "t.json"], "another output"),
         (["in.mp4", "out.mp4", "--report", "absent/r.json"], "the folder absent is not there"),
+        (["in.mp4", "out.mp4", "--report", "."], ".: is a folder; name a file"),
         (["in.mp4", "out.mp4", "--preset", "nope"], "--preset nope: libx264 has ultrafast"),
         (["in.mp4", ""], "neither a file nor a stream"),
         (["srt://127.0.0.1:9000", "out.mp4"], "rtsp, rtsps, rtmp"),

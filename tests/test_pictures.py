@@ -93,7 +93,8 @@ def test_a_folder_of_single_pictures(tmp_path, runtime):
     (folder / "notes.txt").write_text("not a picture")
     (folder / "._a.png").write_text("what macOS leaves beside a picture")
     (folder / "c.png").mkdir()
-    run(Job(folder, tmp_path / "out"), runtime)
+    report = run(Job(folder, tmp_path / "out"), runtime)
+    assert f"{folder}: left out: 1 files that are no pictures of a kind that is read, notes.txt the first" in report.notes
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
     assert read(tmp_path / "out" / "b.jpg").shape == (50, 70, 3)
     assert all((state == state[:, :1]).all() for state in runtime.states)  # each is alone
