@@ -173,7 +173,9 @@ class Source:
         log.debug("%s: cannot seek, reading from its beginning", self.path)
         return False
 
-    def _end(self) -> Fraction | None:
+    @property
+    def end(self) -> Fraction | None:
+        """The second of the file at which the span ends, if it does so before the file."""
         if self.span.duration is None:
             return None
         begin = self.zero if self.span.start else Fraction(self.container.start_time or 0, 1_000_000)
@@ -181,7 +183,7 @@ class Source:
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """Pictures of the span, with pts; the packets of other streams go aside on the way."""
-        end = self._end()
+        end = self.end
         running = {stream.index for stream in (self.stream, *self.container.streams.audio)}
         for packet in self._packets():
             if packet.stream_index != self.stream.index:
@@ -319,7 +321,7 @@ class Source:
     def _conclude(self) -> None:
         begin = 0 if self._among(FROM_ZERO) else self.container.start_time or 0
         declared = Fraction(begin + (self.container.duration or 0), 1_000_000)
-        if self._among(DECLARED) and self._end() is None and declared - self._seen > SHORT:
+        if self._among(DECLARED) and self.end is None and declared - self._seen > SHORT:
             self.report.note(f"{self.path}: ends at {float(self._seen):.2f} s of {float(declared):.2f} s; was it cut off?")
         if (recordings := len(self._joints.moves)) > 1:
             self.report.note(f"{self.path}: {recordings} recordings in one, each with a clock of its own: they follow each other now")

@@ -51,10 +51,11 @@ def titled(metadata: dict[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Track:
-    """Where packets of a stream go: by how many ticks earlier, and through which filter."""
+    """Where packets of a stream go: by how many ticks earlier, and through which filter. end: tick after which nothing is shown, if any."""
 
     stream: av.stream.Stream
     shift: int
+    end: int | None = None
     bare: BitStreamFilterContext | None = None
 
 
@@ -118,7 +119,9 @@ class Tracks:
         added.disposition = stream.disposition
         if stream.time_base:
             bare = BitStreamFilterContext("aac_adtstoasc", stream) if self._needs_bare_aac(stream) else None
-            self._tracks[stream.index] = _Track(added, round(self.source.zero / stream.time_base), bare)
+            last = self.source.end if stream.type == "subtitle" else None
+            end = None if last is None else round((last - self.source.zero) / stream.time_base)
+            self._tracks[stream.index] = _Track(added, round(self.source.zero / stream.time_base), end, bare)
 
     def _attach(self, stream: av.stream.Stream) -> bool:
         """Whether the cover art needs no track any more: Matroska holds it as an attached file, and MP4 beside the tracks."""
@@ -171,12 +174,14 @@ def _add(output: av.container.OutputContainer, stream: av.stream.Stream) -> av.s
 
 
 def _moved(packet: Packet, track: _Track) -> Packet:
-    """The packet on its new stream and clock; what began before the span begins with it."""
+    """The packet on its new stream and clock; what began before the span begins with it, and what is shown longer ends with it."""
     if track.shift:
         early = max(0, track.shift - packet.pts) if packet.pts is not None else 0
         packet.pts = None if packet.pts is None else packet.pts - track.shift + early
         packet.dts = None if packet.dts is None else packet.dts - track.shift + early
         packet.duration = max(0, (packet.duration or 0) - early)
+    if track.end is not None and packet.pts is not None and packet.duration:
+        packet.duration = min(packet.duration, max(0, track.end - packet.pts))
     packet.stream = track.stream
     return packet
 

@@ -177,6 +177,14 @@ def test_subtitles_are_copied_and_what_does_not_fit_is_said(clip, runtime, look)
     assert report.notes == ["not kept: subtitles (stream 2): mp4 cannot hold srt"]
 
 
+def test_subtitles_end_with_the_part(clip, runtime, look):
+    """They are shown from 0.1 and 0.4 s on, for 0.2 s each."""
+    seen = look(go(clip("in.mkv", subtitles=True), runtime, "out.mkv", span=Span(0.0, 0.5))[0]).container
+    with av.open(seen.name) as part:
+        shown = [(p.pts * p.time_base, p.duration * p.time_base) for p in part.demux(subtitles=0) if p.size]
+    assert [(round(float(begin), 2), round(float(length), 2)) for begin, length in shown] == [(0.1, 0.2), (0.4, 0.1)]
+
+
 @pytest.mark.parametrize("ending", [".mp4", ".mkv"])
 def test_chapters_and_metadata(clip, runtime, look, ending):
     source = clip("in" + ending, chapters=True, metadata={"title": "Rain", "comment": "in May"})
