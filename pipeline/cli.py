@@ -44,6 +44,9 @@ part until it is done. Without anything to continue it begins anew, so it does n
 Exit code 2 with one line says what is wrong with the input, the output or an option.
 """
 
+STDERR = 2
+"""Its file descriptor."""
+
 M_ARENA_MAX = -8
 """Of glibc's mallopt: most arenas."""
 
@@ -128,7 +131,9 @@ def one_arena() -> None:
 def open_stderr() -> None:
     """Has a stderr that is closed lead nowhere: libraries would write into the file that took its number."""
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the program runs
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, STDERR)
+        sys.stderr = open(STDERR, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the program runs
 
 
 def _run(args: argparse.Namespace, stop: Stop) -> int:

@@ -105,11 +105,9 @@ def choose_encoder(video: Video, settings: Settings, supported: set[str], contai
     return name
 
 
-def counted(video: Video, name: str) -> Video:
-    """The video on a clock that counts frames: for those of COUNTING the slowest of RATES on which each may have its place."""
-    rate = video.rate.limit_denominator(1001)
-    if name in COUNTING:
-        rate = next((rate for rate in RATES if rate > 0.999 * video.rate), RATES[-1])
+def counted(video: Video) -> Video:
+    """The video on the clock of an encoder that counts frames: the slowest on which each may have its place."""
+    rate = next((rate for rate in RATES if rate > 0.999 * video.rate), RATES[-1])
     return replace(video, rate=rate, time_base=1 / rate)
 
 

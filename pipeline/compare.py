@@ -49,7 +49,8 @@ def _side(first: Plane, second: Plane, axis: int, shape: tuple[int, ...]) -> Pla
 
 def _split(first: Plane, second: Plane, axis: int) -> Plane:
     middle = first.shape[axis] // 2
-    return np.concatenate([first.take(range(middle), axis), second.take(range(middle, second.shape[axis]), axis)], axis)
+    halves = (first[:, :middle], second[:, middle:]) if axis else (first[:middle], second[middle:])
+    return np.concatenate(halves, axis)
 
 
 MASK = LAYOUTS["yuvj420p"]

@@ -40,6 +40,9 @@ LIMIT = 8192 * 8192
 DECLARED = ("mp4", "matroska", "avi", "flv", "asf", "nut")
 """Formats that tell how long the file is."""
 
+INDEXED = ("mp4", "avi")
+"""Those that tell when each frame is shown before the first is read."""
+
 FROM_ZERO = ("matroska", "asf", "nut")
 """Those of them that count it from 0, whenever the file begins."""
 
@@ -53,6 +56,9 @@ LONGEST = 1e9
 
 EARLIER = 1_000_000
 """Microseconds before its beginning from which all of a file is read: MPEG-TS would pass over its first key frame else."""
+
+HELD = Fraction(1, 5)
+"""Seconds without a new picture after the beginning of a span, after which that before it is taken, too."""
 
 BACK = (0, 2, 8, 32, LONGEST)
 """Seconds before a span from which it is read: the more, where what comes first is a picture of it, as after a seek in MPEG-TS. At last all."""
@@ -137,6 +143,11 @@ class Source:
         return [stream for stream in self.container.streams if stream.index != self.stream.index]
 
     @property
+    def even(self) -> bool:
+        """Whether frames come at the same rate throughout, by a container that tells of all of them."""
+        return self._among(INDEXED) and self.stream.average_rate == self.stream.guessed_rate == self.rate
+
+    @property
     def ends(self) -> Fraction | None:
         """Where the pictures end by what the file tells, if it tells that of its streams and all of them are read; in seconds from `zero`."""
         stream = self.stream
@@ -159,6 +170,7 @@ class Source:
         self._joints = Joints()
         self._earliest, self._before = cast("Fraction | None", None), cast("av.VideoFrame | None", None)
         self.copied.clear()
+        self.report.damaged = 0
 
     def _seek(self, back: float) -> bool:
         """Whether what comes next is so many seconds before the span, or somewhere after that, and not the beginning of the file."""
@@ -195,6 +207,16 @@ class Source:
         if self.stream.index in running:
             yield from self._in_span(self._pictures_of(None), end, running)
             yield from self._in_span(self._tail(), end, running)
+        if self._before:
+            until = ((self._times.last or 0) + (self._before.duration or 0)) * self._times.time_base
+            if until > self.zero:
+                yield self._held(self._before, until if end is None else min(until, end))
+
+    def _held(self, picture: av.VideoFrame, until: Fraction) -> av.VideoFrame:
+        """A picture that is shown when the span begins, as one that begins there."""
+        base = self._times.time_base
+        picture.pts, picture.duration = round(self.zero / base), round((until - self.zero) / base)
+        return picture
 
     def _in_span(self, pictures: Iterator[av.VideoFrame], end: Fraction | None, running: set[int]) -> Iterator[av.VideoFrame]:
         for picture in pictures:
@@ -203,13 +225,14 @@ class Source:
             if self.span.start and time < self.zero:
                 self._before = picture
                 continue
-            if self._before and time - self.zero > 1 / self.rate:  # that is still shown when the span begins
-                self._before.pts = round(self.zero / self._times.time_base)
-                yield self._before
+            if self._before and time - self.zero > min(1 / self.rate, HELD):
+                yield self._held(self._before, time if end is None else min(time, end))
             self._before = None
             if end is not None and time >= end:
                 running.discard(self.stream.index)
                 return
+            if end is not None and picture.duration:
+                picture.duration = min(picture.duration, round((end - time) / self._times.time_base))
             yield picture
 
     def _packets(self) -> Iterator[Packet]:

@@ -70,21 +70,24 @@ class Sink:
     ) -> None:
         self.container, self.path, self.report, self.kept = container, path, report, kept
         self._remedy = remedy
-        self._latest = -(1 << 62)
+        self._dts = -(1 << 62)
         self._held: Packet | None = None
         self._ends = source.ends if source else None
         self._last: tuple[int, int] | None = None
         self._durations: dict[int, int] = {}
         self._encoded_frames = 0
-        self._late = deque[Frame]()
+        self._ending = deque[Frame]()
         self._begun, self._waiting = False, deque[Packet]()
         try:
             self.encoder = codec.choose_encoder(video, settings, _supported(container), container.format.name)
         except OptionError as error:
             raise OptionError(f"{path}: {error}") from error
-        self._counts = self.encoder in codec.COUNTING or container.format.name == "avi"
+        self._counts = self.encoder in codec.COUNTING
+        self._even = container.format.name == "avi" and bool(source and source.even) and not self._counts
         if self._counts:
-            video = codec.counted(video, self.encoder)
+            video = codec.counted(video)
+        elif self._even:
+            video = replace(video, time_base=1 / video.rate)
         self._step = round(1 / (video.rate * video.time_base))
         self._count, self._shown = -1, cast("Frame | None", None)  # where frames are counted: the last place, and who has it
         self.layout = codec.choose_layout(self.encoder, video)
@@ -127,7 +130,12 @@ class Sink:
         self._durations[frame.pts] = self._last[1]
 
     def _counted(self, frame: Frame) -> Iterator[Frame]:
-        """The frame; where frames are counted, at its place, after the one before it for every place between them."""
+        """The frame; where frames are counted, at its place, after the one before it for every place between them. AVI's clock is the rate, too,
+        where that is the same throughout."""
+        if self._even:
+            self._count = max(self._count + 1, round(frame.seconds * self.video.rate))
+            yield frame.replace(pts=self._count, time_base=self.video.time_base, duration=1)
+            return
         if not self._counts:
             yield frame
             return
@@ -142,9 +150,9 @@ class Sink:
         if self.kept and not self.kept.done:
             raise WriteError(f"{self.kept.path}: has more frames than the input; leave --resume out, -y starts anew")
         with self._faults():
-            begun = self._begun
+            begun, few = self._begun, self._encoded_frames + len(self._ending) <= DELAY
             for packet in self._flushed():
-                if self._encoded_frames <= DELAY:
+                if few:
                     packet.dts = packet.pts  # x265 gives any number where the film is shorter than what it holds back
                 self._mux(packet)
             if self._held and self._last:
@@ -159,13 +167,13 @@ class Sink:
 
     def _encoded(self, frame: Frame) -> Iterator[Packet]:
         """Packets of the frames before it: the last ones wait."""
-        self._late.append(frame)
-        if len(self._late) > LAST:
-            yield from self.stream.codec_context.encode(self._picture(self._late.popleft()))
+        self._ending.append(frame)
+        if len(self._ending) > LAST:
+            yield from self.stream.codec_context.encode(self._picture(self._ending.popleft()))
 
     def _flushed(self) -> Iterator[Packet]:
         """The packets of the last frames, and what the encoder still holds."""
-        for frame in self._late:
+        for frame in self._ending:
             picture = self._picture(frame)
             picture.pict_type = PictureType.P
             yield from self.stream.codec_context.encode(picture)
@@ -194,7 +202,7 @@ class Sink:
     def _mux(self, packet: Packet) -> None:
         """Sends the packet before this one."""
         if self.kept and packet.dts is not None:
-            packet.dts = self._latest = max(packet.dts, self._latest + 1)  # where two encoders meet
+            packet.dts = self._dts = max(packet.dts, self._dts + 1)  # where two encoders meet
         held, self._held = self._held, packet
         if held:
             own = self._durations.pop(held.pts if held.pts is not None else -1, held.duration or 0)
@@ -255,8 +263,8 @@ class Sink:
             self.report.note(f"{self.path}: {theirs.name} is stored as {ours.name} by {self.encoder}{why}")
         for what in hdr.lost(self.encoder, video.hdr):
             self.report.note(f"{self.path}: not kept by {self.encoder}: {what}")
-        if self._counts:
-            counting = "AVI" if self.container.format.name == "avi" else self.encoder
+        counting = "AVI" if self.container.format.name == "avi" else self.encoder if self._counts else ""
+        if counting:
             self.report.note(f"{self.path}: times are rounded to {float(1 / video.rate) * 1000:g} ms, a frame: {counting} has no other clock")
         if self.container.format.name == "asf":
             self.report.note(f"{self.path}: ASF tells when to decode a picture and not when to show it: it may be shown a frame late")
@@ -370,9 +378,17 @@ def open_sink(
     """
     first, second = part.names(path)
     mine = second if kept and kept.path == first else first
-    held = part.alone(mine, path)
+    with part.alone(path):
+        yield from _written(mine, path, video, settings, report, source, facts, kept)
+
+
+def _written(
+    mine: Path, path: Path, video: Video, settings: codec.Settings, report: Report, source: Source | None, facts: Facts | None, kept: Kept | None
+) -> Iterator[Sink]:
+    """As of open_sink, which sees to it that no other run writes the part `mine`."""
+    container = _open(mine, path)
     try:
-        with held, _closed(container := _open(mine, path)):
+        with _closed(container):
             sink = Sink(container, path, video, settings, report, source, kept, f"--resume continues {mine}" if facts is not None else "begin anew")
             if kept:
                 _check_encoder(sink, part.read_note(path), kept)

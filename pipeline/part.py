@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 import numpy as np
@@ -45,24 +46,30 @@ def note(path: Path) -> Path:
     return path.with_name(f"{path.name}.job.json")
 
 
-def alone(part: Path, path: Path) -> BinaryIO:
-    """A part of an output, made if need be, which no other run writes until it is closed. WriteError if one does, or if it cannot be written."""
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keeps other runs from writing the output. WriteError if one does, or if it cannot be written."""
     try:
-        file = part.open("ab")
+        file = lock(path).open("ab")
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {line(error)}") from error
-    if not _take(file.fileno()):
-        file.close()
-        raise WriteError(f"{path}: {WRITTEN}")
-    return file
+    with file:
+        if not _take(file.fileno()):
+            raise WriteError(f"{path}: {WRITTEN}")
+        try:
+            yield
+        finally:
+            file.close()
+            lock(path).unlink(missing_ok=True)
 
 
 def check_alone(path: Path) -> None:
     """WriteError if a run is writing the output."""
-    for part in left(path):
-        with contextlib.suppress(OSError), part.open("rb") as file:
-            if not _take(file.fileno()):
-                raise WriteError(f"{path}: {WRITTEN}")
+    free = True
+    with contextlib.suppress(OSError), lock(path).open("rb") as file:
+        free = _take(file.fileno())
+    if not free:
+        raise WriteError(f"{path}: {WRITTEN}")
 
 
 def _take(descriptor: int) -> bool:
@@ -71,6 +78,11 @@ def _take(descriptor: int) -> bool:
         return take(descriptor)
     except OSError:
         return True
+
+
+def lock(path: Path) -> Path:
+    """What a run holds locked while it writes the output: a file of its own, since some file systems let nobody write what is locked."""
+    return path.with_name(f"{path.name}.lock")
 
 
 def left(path: Path) -> list[Path]:

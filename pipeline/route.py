@@ -53,6 +53,8 @@ class Routing:
     settle: in so many frames after a cut, above four times `cut`.
     fading, alike, linger: a shot fades while its thumbnail changes by more than `fading` in two frames, and those changes correlate by more than
     `alike` with those of the two frames before, and for so long after.
+    same, calm: where a change is the last one again, or its opposite, as their correlation tells, light comes and goes: nothing is taken for a fade
+    for so long.
     """
 
     moved: float = 20.0
@@ -73,6 +75,8 @@ class Routing:
     fading: float = 1.5
     alike: float = 0.85
     linger: float = 0.3
+    same: float = 0.97
+    calm: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ class Fades:
     def __init__(self, limits: Routing) -> None:
         self.limits = limits
         self.thumbs: deque[NDArray[np.float32]] = deque(maxlen=5)
-        self.until = -math.inf
+        self.until = self.calm = -math.inf
+        self.way: NDArray[np.float32] | None = None
 
     def at(self, seen: Signature, now: float, cut: bool) -> bool:
         """Whether this frame is in a fade, or just after one; a cut ends it. now: in seconds."""
@@ -136,19 +141,25 @@ class Fades:
             self.until = -math.inf
         self.thumbs.append(seen.thumb)
         if len(self.thumbs) == self.thumbs.maxlen and self._steady():
-            self.until = now + self.limits.linger
+            again, way, self.way = now >= self.until, self.way, self.thumbs[-1] - self.thumbs[0]
+            if way is not None and (_alike(way, -self.way, self.limits.same) or (again and _alike(way, self.way, self.limits.same))):
+                self.calm = now + self.limits.calm
+            self.until = now + self.limits.linger if now >= self.calm else now
         return now < self.until
 
     def _steady(self) -> bool:
         first, _, middle, _, last = self.thumbs
         steps = np.stack([middle - first, last - middle]).reshape(2, -1)
-        return self._alike(steps) and self._alike(steps - _moved(middle, steps))
+        return self._change(steps) and self._change(steps - _moved(middle, steps))
 
-    def _alike(self, steps: NDArray[np.float32]) -> bool:
-        """Whether both are of some size, and correlate."""
-        before, after = steps
-        like = float(before @ after) > self.limits.alike * cv2.norm(before) * cv2.norm(after)
-        return like and float(np.abs(steps).mean(1).min()) > self.limits.fading
+    def _change(self, steps: NDArray[np.float32]) -> bool:
+        """Whether both are of some size, and alike."""
+        return _alike(steps[0], steps[1], self.limits.alike) and float(np.abs(steps).mean(1).min()) > self.limits.fading
+
+
+def _alike(one: NDArray[np.float32], other: NDArray[np.float32], least: float) -> bool:
+    """Whether two changes correlate by more than `least`."""
+    return float((one * other).sum()) > least * cv2.norm(one) * cv2.norm(other)
 
 
 def _moved(thumb: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -233,7 +233,7 @@ def check_targets(job: Job, *others: Path | None) -> None:
         if not path.resolve().name:
             raise WriteError(f"{path}: is no place for an output; name a file or a folder")
         named = path if path.name else path.absolute()  # `.` has no name
-        for each in (path, *part.names(named), part.note(named)):
+        for each in (path, *part.names(named), part.note(named), part.lock(named)):
             if each.resolve() in seen or _same(each, job.source):
                 begun = "" if each == path else f"{each}, as which it is begun, "
                 raise WriteError(f"{path}: {begun}is the input, or another output; give it a name of its own")

@@ -27,14 +27,17 @@ FRAGMENTED = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
 COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "bmp": ("bmp", "image/bmp"), "webp": ("webp", "image/webp")}
 """Codec of a cover -> ending and type of its file."""
 
-_PROGRAM = frozenset(("mpeg1video", "mpeg2video", "mp2", "mp3", "ac3", "dts", "dvd_subtitle"))
+_PROGRAM = frozenset("mpeg1video mpeg2video mp2 mp3 ac3 dts pcm_dvd pcm_s16be dvd_subtitle".split())
+_STREAM = frozenset(
+    "h264 hevc vvc mpeg1video mpeg2video mpeg4 vc1 cavs avs2 avs3 dirac jpeg2000 jpegxs "
+    "aac aac_latm mp2 mp3 ac3 eac3 dts truehd opus s302m dvb_subtitle dvb_teletext arib_caption".split()
+)
 CARRIED = {
-    "mpegts": frozenset(
-        "h264 hevc vvc mpeg1video mpeg2video mpeg4 aac aac_latm mp2 mp3 ac3 eac3 dts truehd opus s302m dvb_subtitle dvb_teletext klv".split()
-    ),
+    "mpegts": _STREAM,
+    ".m2ts": _STREAM | {"hdmv_pgs_subtitle", "pcm_bluray"},
     **dict.fromkeys(("mpeg", "vob", "dvd", "svcd", "vcd"), _PROGRAM),
 }
-"""Container -> codecs that it has a number for (ISO/IEC 13818-1 and what broadcast adds); FFmpeg writes any other as data that none can read."""
+"""Container, or the ending that has more -> codecs that FFmpeg has a number for there; any other it writes as data, which nobody plays."""
 
 KINDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
 
@@ -108,7 +111,7 @@ class Tracks:
             return  # the video has it as a tag, of which FFmpeg makes such a track anew
         if _is_cover(stream) and self._attach(stream):
             return
-        refused = "its codec is not known" if stream.type == "unknown" else _refusal(stream, self.output.format.name)
+        refused = "its codec is not known" if stream.type == "unknown" else _refusal(stream, self.output)
         if refused:
             self.report.note(f"not kept: {KINDS.get(stream.type, 'stream')} (stream {stream.index}): {refused}")
             return
@@ -186,11 +189,12 @@ def _moved(packet: Packet, track: _Track) -> Packet:
     return packet
 
 
-def _refusal(stream: av.stream.Stream, container: str) -> str:
+def _refusal(stream: av.stream.Stream, output: av.container.OutputContainer) -> str:
     """Why a container cannot hold a stream; empty if it can. Tried on a header in memory, where no list of ours can go stale; but those of MPEG
     take anything, and read only CARRIED."""
+    container, ending = output.format.name, Path(output.name).suffix.lower()
     kind = stream.codec_context.codec.canonical_name if stream.codec_context else ""
-    if kind and kind not in CARRIED.get(container, {kind}):
+    if kind and kind not in CARRIED.get(ending, CARRIED.get(container, {kind})):
         return f"{container} cannot hold {kind}"
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:

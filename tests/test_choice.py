@@ -39,7 +39,7 @@ def test_auto_passes_over_what_does_not_open_or_leaves_the_gpu_alone(
     fault: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def opener(name: str, precision: str) -> Any:
-        def opened(*_: Any) -> Any:
+        def opened(*_: Any, **device: str) -> Any:
             if fault and name != "onnx":
                 raise RuntimeMissing(fault)
             return SimpleNamespace(name=name, device="cpu", precision="fp32", close=lambda: None)

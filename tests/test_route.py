@@ -105,6 +105,14 @@ def test_in_a_fade_decisions_are_those_of_looking_at_every_frame(begin):
     assert every.looks == 125 and ours.looks < 40
 
 
+@pytest.mark.parametrize("wave", [lambda t: np.sin(2 * np.pi * t), lambda t: max(0, np.sin(4 * np.pi * t))], ids=["lamp", "beacon"])
+def test_light_that_comes_and_goes_is_no_fade_for_long(wave):
+    side = np.linspace(1, 0, 320)[None] * 40
+    fades, still = Fades(Routing()), next(frames(1)).planes[0] * 0.7
+    found = [fades.at(signature((still + 20 + side * wave(i / 25)).astype(np.uint8), 255), i / 25, not i) for i in range(125)]
+    assert any(found[:25]) and not any(found[40:])
+
+
 @pytest.mark.parametrize("zoom, shift, faded", [(0.0, 0.0, True), (0.0, 3.0, False), (0.01, 0.0, False)])
 def test_a_fade_counts_at_once_and_a_camera_that_moves_is_none(zoom, shift, faded):
     """The later scene alone, or under a camera that moves on, or a blend of both scenes that goes on as fast."""

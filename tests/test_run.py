@@ -46,12 +46,14 @@ def test_the_last_frame_is_kept_where_a_fragment_begins_among_its_b_frames(clip,
     assert look(out).video.duration == look(source).video.duration
 
 
-@pytest.mark.parametrize("codec, ending", [("libx264", "mp4"), ("libx265", "mp4"), ("libx264", "mov"), ("libx264", "mkv"), ("libx264", "avi")])
+@pytest.mark.parametrize(
+    "codec, ending", [("libx264", "mp4"), ("libx265", "mp4"), ("libx264", "mov"), ("libx264", "mkv"), ("libx264", "avi"), ("mpeg2video", "mp4")]
+)
 @pytest.mark.parametrize("count", [1, 2, 3, 26, 51])
 def test_films_tell_their_own_rate(clip, runtime, look, codec, ending, count):
     out, _ = go(clip(times=[i * 512 for i in range(count)]), runtime, f"out.{ending}", settings=Settings(codec))
     assert look(out).video.average_rate == 25
-    assert len(look(out).times) == count
+    assert [time - look(out).times[0] for time in look(out).times] == [Fraction(i, 25) for i in range(count)]
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
@@ -80,6 +82,31 @@ def test_a_part_begins_with_the_picture_that_is_shown_then(clip, runtime, look):
     assert np.array_equal(look(out).pictures[0].to_ndarray()[:64, 48:], look(source).pictures[1].to_ndarray()[:64, 48:])
 
 
+@pytest.mark.parametrize("start, duration, wanted", [(25.0, 3.0, [3.0]), (25.0, 20.0, [15.0, 5.0]), (45.0, None, [15.0]), (45.0, 5.0, [5.0])])
+def test_a_part_of_a_slide_show(clip, runtime, look, tmp_path, start, duration, wanted):
+    """Three pictures of 20 s each."""
+    source = tmp_path / "in.mp4"
+    with av.open(str(clip("plain.mkv", times=[0, 256000, 512000], codec="mpeg4"))) as given, av.open(str(source), "w") as made:
+        stream = made.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream, packet.duration = stream, round(20 / packet.time_base)
+                made.mux(packet)
+    out, _ = go(source, runtime, "out.mp4", span=Span(start, duration))
+    seen = look(out)
+    assert len(seen.times) == len(wanted) and seen.times[0] == 0
+    assert float(seen.video.duration * seen.video.time_base) == pytest.approx(sum(wanted), abs=0.01)
+
+
+def test_uneven_times_in_avi_stay_beside_their_sound(clip, runtime, look):
+    """Eight seconds at 5 frames/s, then eight at 50, which is told of by nothing but the frames."""
+    times = [*range(0, 8 * 12800, 2560), *range(8 * 12800, 16 * 12800, 256)]
+    for name in ("in.ts", "in.mp4", "in.mkv"):
+        out, _ = go(clip(name, times=times), runtime, "out.avi", pattern="clear")
+        assert float(look(out).times[-1]) == pytest.approx(16, abs=0.3)
+        assert len(look(out).times) == len(times)
+
+
 def test_a_film_that_begins_late_is_not_cut_off(clip, runtime):
     source = clip("in.mkv", times=[64000 + i * 512 for i in range(20)])
     assert not go(source, runtime)[1].notes
@@ -94,15 +121,17 @@ def test_an_output_is_written_by_one_run_alone(clip, runtime, look):
 
         def again(self, frame):
             if frame.pts == 30 * 512:
-                with pytest.raises(WriteError, match=r"out.mp4: another run is writing it; let it end") as caught:
-                    go(source, runtime)
-                tries.append(caught)
+                for resume in (False, True):
+                    with pytest.raises(WriteError, match=r"out.mp4: another run is writing it; let it end") as caught:
+                        go(source, runtime, resume=resume)
+                    tries.append(caught)
+                    assert any(entry.name == "check_targets" for entry in caught.traceback), "before the input is opened"
 
         def __exit__(self, *fault):
             return None
 
     run(Job(source, source.with_name("out.mp4")), runtime, shown=lambda video: Shown())
-    assert len(tries) == 1 and len(look(source.with_name("out.mp4")).pictures) == 60
+    assert len(tries) == 2 and len(look(source.with_name("out.mp4")).pictures) == 60
     assert sorted(os.listdir(source.parent)) == ["in.mp4", "out.mp4"]
 
 

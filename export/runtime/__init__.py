@@ -42,8 +42,11 @@ NAMES = ("auto", *NEEDS)
 MODELS = ("auto", *SPECS)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
-Opener = Callable[[Path | None, str, int], Backend]
-"""Takes folder, precision and threads."""
+EITHER = ("onnx", "torch")
+"""Runtimes for processors and GPUs, which take the device."""
+
+Opener = Callable[..., Backend]
+"""Takes folder, precision, threads and, of EITHER, the device."""
 
 log = logging.getLogger("derain_video")
 
@@ -93,7 +96,8 @@ def _fastest(precision: str, threads: int, folder: Path | None) -> Backend:
         if not installed(name) or precision not in ("auto", *OFFERED[name]) or (name == "torch" and folder):
             continue
         try:
-            backend = _opener(name, precision)(folder, precision, threads)
+            on = {"device": device} if device == "cpu" and name in EITHER else {}
+            backend = _opener(name, precision)(folder, precision, threads, **on)
         except RuntimeMissing as error:
             log.warning("%s", error)
             continue

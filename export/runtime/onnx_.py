@@ -19,14 +19,14 @@ CUDA = "CUDAExecutionProvider"
 
 
 class Onnx:
-    """Backend over the ONNX files in `folder`."""
+    """Backend over the ONNX files in `folder`. device: cpu, or auto for a GPU where one is there."""
 
     name = "onnx"
 
-    def __init__(self, folder: Path | None, precision: str, threads: int) -> None:
+    def __init__(self, folder: Path | None, precision: str, threads: int, device: str = "auto") -> None:
         self.folder = folder or manifest.GRAPHS
         self.precision = "fp32" if precision == "auto" else precision
-        cuda = CUDA in onnxruntime.get_available_providers() and gpu.count() > 0
+        cuda = device != "cpu" and CUDA in onnxruntime.get_available_providers() and gpu.count() > 0
         self.device = "cuda" if cuda else "cpu"
         self._providers: list[str | tuple[str, dict[str, str]]] = [(CUDA, {"use_tf32": "0"})] if cuda else []  # fp32 means fp32
         self._providers.append("CPUExecutionProvider")

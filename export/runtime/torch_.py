@@ -20,13 +20,13 @@ TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Torch:
-    """Backend over the weights in `folder`, or over those that ship."""
+    """Backend over the weights in `folder`, or over those that ship. device: cpu, or auto for a GPU where one is there."""
 
     name = "torch"
 
-    def __init__(self, folder: Path | None, precision: str, threads: int) -> None:
+    def __init__(self, folder: Path | None, precision: str, threads: int, device: str = "auto") -> None:
         self.folder = folder or store.WEIGHTS
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         fast = "bf16" if self.device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
         self.precision = fast if precision == "auto" else precision
         if self.device == "cuda" and self.precision == "fp32":
