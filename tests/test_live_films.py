@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from live_peers import film, job_of
 
+from derain_video.pipeline.live import intake
 from derain_video.pipeline.live.state import LiveReport
 from derain_video.pipeline.live.stream import run_live
 
@@ -39,6 +40,41 @@ def test_what_a_decoder_holds_back_arrives_too_and_the_sound_beside_it(clip, run
     assert (report.arrived, report.dropped, len(film(recorded)[0])) == (40, 0, 40)
     late = [heard(path)[0] - film(path)[0][0] for path in (recorded, source)]
     assert late[0] == pytest.approx(late[1], abs=0.05)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".ts"])
+def test_aac_of_a_transport_stream_is_told_as_its_container_tells_it(clip, runtime, tmp_path, ending):
+    source = clip("in.ts", times=[i * 512 for i in range(60)], sound=True)
+    report = LiveReport()
+    assert run_live(job_of(source, tmp_path / f"rec{ending}"), runtime, report)
+    (recorded,) = tmp_path.glob(f"rec*{ending}")
+    with av.open(str(source)) as before, av.open(str(recorded)) as after:
+        assert after.streams.audio[0].codec_context.extradata or ending == ".ts"
+        given, kept = ([bytes(packet) for packet in each.demux(audio=0) if packet.size] for each in (before, after))
+        assert sum(len(frame.to_ndarray()[0]) for frame in av.open(str(recorded)).decode(audio=0)) > 48000
+    kept = [packet[7:] for packet in kept] if ending == ".ts" else kept
+    assert len(film(recorded)[0]) == 60 and len(kept) >= len(given) - 3
+    assert set(kept) <= {packet[7:] for packet in given}
+
+
+def test_sound_that_cannot_be_handed_on_is_left_out(clip, runtime, tmp_path, monkeypatch):
+    def refused(stream):
+        raise ValueError("'nut' format does not support 'g726le' codec")
+
+    monkeypatch.setattr(intake, "Sound", refused)
+    source, report = clip("in.mkv", sound=True), LiveReport()
+    assert run_live(job_of(source, tmp_path / "rec.mp4"), runtime, report)
+    (recorded,) = tmp_path.glob("rec*.mp4")
+    assert len(film(recorded)[0]) == 20
+    assert f"{source}: not kept: sound: 'nut' format does not support 'g726le' codec" in report.notes
+
+
+def test_rgb_keeps_its_colours(clip, runtime, tmp_path):
+    source = clip("in.mkv", codec="ffv1", pixels="bgr0")
+    assert run_live(job_of(source, tmp_path / "rec.mkv"), runtime)
+    (recorded,) = tmp_path.glob("rec*.mkv")
+    a, b = (next(av.open(str(path)).decode(video=0)).to_ndarray(format="rgb24").astype(int) for path in (source, recorded))
+    assert abs((a - b)[:, 48:].mean((0, 1))).max() < 3
 
 
 def heard(path):

@@ -23,6 +23,7 @@ from derain_video.pipeline.live.intake import Arrival, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
 from derain_video.pipeline.live.programme import Programme
+from derain_video.pipeline.live.relay import forget
 from derain_video.pipeline.live.state import LiveReport
 from derain_video.pipeline.live.stream import LiveJob, Stream, run_live
 
@@ -41,6 +42,34 @@ from derain_video.pipeline.live.stream import LiveJob, Stream, run_live
 def test_credentials_are_not_shown(url, shown):
     assert redacted(url) == shown
     assert str(Address(url)) == shown and "secret" not in repr(Address(url))
+
+
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("rtsp://admin:it's@cam/1", "rtsp://...@cam/1"),
+        ('rtsp://bob:q"z w@cam/1', "rtsp://...@cam/1"),
+        ("rtsp://cam/user=admin_password=secret_channel=1_stream=0.sdp", "rtsp://cam/user=admin_password=..._channel=1_stream=0.sdp"),
+        ("rtsp://cam/user=admin&password=secret&channel=1", "rtsp://cam/user=admin&password=...&channel=1"),
+        ("RTMP://host/app/secret", "RTMP://host/app/..."),
+    ],
+)
+def test_credentials_of_odd_forms_are_not_shown(url, shown):
+    assert str(Address(url)) == shown and Address(url).secret()
+
+
+def test_segments_of_an_earlier_run_are_removed(tmp_path):
+    for name in ("live1.ts", "live7.ts", "live8.ts", "lively1.ts", "live.ts", "other1.ts"):
+        (tmp_path / name).touch()
+    (tmp_path / "live.m3u8").write_text("#EXTM3U\n#EXTINF:2.0,\nlive7.ts\n#EXTINF:2.0,\nlive8.ts\n")
+    forget(tmp_path / "live.m3u8")
+    assert sorted(path.name for path in tmp_path.glob("*.ts")) == ["live.ts", "live7.ts", "live8.ts", "lively1.ts", "other1.ts"]
+    forget(tmp_path / "absent.m3u8")
+
+
+def test_pictures_without_stamps_come_one_after_the_other():
+    clock = Timeline(now=lambda: 5.0)
+    assert [clock.picture(None, 9000) for _ in range(3)] == [0, 9000, 18000]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from ..place import check_folder, file_url
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "http", "https")
 
-RTMP_KEY = re.compile(r"(rtmps?://[^\s/]+/[^\s/]+/)[^\s'\"]+")
+RTMP_KEY = re.compile(r"(rtmps?://[^\s/]+/[^\s/]+/)[^\s'\"]+", re.I)
 FOREIGN = re.compile(r"[a-zA-Z][\w+.-]*://")
 USER = re.compile(r"(\w+://)[^\s'\"]*@")  # to the last @: passwords with / or @ in them are written unquoted
+WHOLE_USER = re.compile(r"^(\w+://).*@")  # where the text is a URL and nothing else: quotes and spaces may be in it, too
+PASSWORD = re.compile(r"((?:pass\w*|pwd)=)[^&_/?\s'\"]+", re.I)  # in the path, as some recorders have it
 PORT = re.compile(r"\w+://[^/?]*:(\d{1,5})(?:[/?]|$)")
 QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+")
 
@@ -38,7 +40,7 @@ SOUND = {
 
 def redacted(text: str) -> str:
     """The text with user names, passwords, queries and RTMP stream keys of its URLs replaced by dots."""
-    return RTMP_KEY.sub(r"\1...", QUERY.sub(r"\1...", USER.sub(r"\1...@", text)))
+    return RTMP_KEY.sub(r"\1...", QUERY.sub(r"\1...", PASSWORD.sub(r"\1...", USER.sub(r"\1...@", text))))
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Address:
     url: str = field(repr=False)
 
     def __str__(self) -> str:
-        return redacted(self.url)
+        return redacted(WHOLE_USER.sub(r"\1...@", self.url))
 
     @property
     def scheme(self) -> str:

@@ -39,13 +39,14 @@ class Timeline:
         """Whether a picture has set the clock of this connection."""
         return self._offset is not None
 
-    def picture(self, seconds: float | None) -> int:
-        """Stamp of the next picture. seconds: its time on the connection's clock, None if it has none."""
+    def picture(self, seconds: float | None, step: int = 0) -> int:
+        """Stamp of the next picture. seconds: its time on the connection's clock, None if it has none: then it comes now, and at least `step` after
+        the last one."""
         now = self._now()
         self._start = now if self._start is None else self._start
         spent = now - self._start
         if seconds is None:
-            stamp = self._ticks(spent)
+            stamp = max(self._ticks(spent), self._last + step if self._last >= 0 else 0)
         else:
             if self._offset is None or self._jumps(seconds + self._offset, now) or self._goes_back(seconds + self._offset):
                 self._offset = max(spent, float((self._last + STEP) * TICK)) - seconds

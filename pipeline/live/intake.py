@@ -10,12 +10,15 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 
 import av
+from av.stream import Discard
 
 from ..decode import Packet, Video, check_size, convert
 from ..errors import DerainError, OpenError, line
 from ..frame import LAYOUTS, Frame, nearest, planes_of
+from . import adts
 from .address import SILENCE, Address, redacted
 from .clock import JUMP, STANDING, TICK, Backoff, Timeline
 from .fault import reason
@@ -34,6 +37,9 @@ KEY_WAIT = 30.0
 
 HEALTHY = 10.0
 """Seconds of pictures after which a connection counts as good, and the next fault is tried again at once."""
+
+LIMITED = BT709 = 1
+"""FFmpeg's numbers for that range, and for that matrix, primaries and transfer."""
 
 log = logging.getLogger("derain_video")
 
@@ -73,6 +79,7 @@ class Intake:
         self.frames: Mailbox[Arrival] = Mailbox(KEPT if wait else NEWEST, wait)
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
         self._early: deque[Packet] = deque(maxlen=SOUND_HELD)
+        self._pictured, self._wears = 0.0, False  # when the first picture of a connection came; whether its sound is AAC with headers
         self.fault: Exception | None = None
         self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP), 0
         self._first, self._seen = 0.0, 0.0
@@ -111,7 +118,7 @@ class Intake:
 
     def _connect(self) -> None:
         """One connection from its opening to its end, and the wait before the next."""
-        begin, why = time.monotonic(), "the stream ended"
+        self._pictured, why = 0.0, "the stream ended"
         try:
             with self._open() as container:
                 self._read(container)
@@ -119,7 +126,7 @@ class Intake:
             why = redacted(reason(error))
         if self._halt.is_set():
             return
-        if time.monotonic() - begin > HEALTHY:
+        if self._pictured and time.monotonic() - self._pictured > HEALTHY:
             self.reading.backoff.reset()
         self._give_up(why)
         delay = self.reading.backoff.next()
@@ -145,15 +152,18 @@ class Intake:
         streams = [s for s in container.streams.video if s.codec_context is not None]
         if not streams:
             raise OpenError("there is no video that can be decoded in it")
-        video, sounds = streams[0], [s for s in container.streams.audio if s.codec_context is not None][:1]
-        sound = Sound(sounds[0]) if sounds else None
+        video, sounds = max(streams, key=lambda s: s.width * s.height), [s for s in container.streams.audio if s.codec_context is not None][:1]
+        for other in container.streams:
+            if other not in (video, *sounds):
+                other.discard = Discard.all  # of a playlist of several sizes only one is fetched then
+        packets, sound = self._heard(container.demux([video, *sounds]), sounds)
         video.thread_type = "SLICE"  # frame threads would hold frames back
         self._timeline.reset()
         self.sound.clear()
         self._early.clear()
         due = time.monotonic() + KEY_WAIT
         first, begun = True, video.name == "h264"  # which may have no key frames; its decoder knows where to begin
-        for packet in container.demux([video, *sounds]):
+        for packet in packets:
             if self._halt.is_set():
                 return
             begun = begun or (packet.stream_index == video.index and packet.is_keyframe)
@@ -168,6 +178,24 @@ class Intake:
             if time.monotonic() > due and not self.address.finite:
                 raise OpenError("packets come, but no picture can be made of them")  # another codec, most likely: see what it is now
 
+    def _heard(self, packets: Iterator[Packet], sounds: list[av.AudioStream]) -> tuple[Iterator[Packet], Sound | None]:
+        """The packets, and what their sound is, if there is any that can be handed on."""
+        self._wears = bool(sounds) and adts.worn(sounds[0])
+        if not sounds:
+            return packets, None
+        try:
+            if not self._wears:
+                return packets, Sound(sounds[0])
+            early, first = adts.ahead(packets, sounds[0])
+            packets = chain(early, packets)
+            if first is None:
+                raise ValueError("none came")
+            with adts.described(sounds[0], first) as told:
+                return packets, Sound(told)
+        except (av.FFmpegError, ValueError) as error:
+            self.report.note(f"{self.address}: not kept: sound: {line(error)}")
+            return packets, None
+
     def _decoded(self, packet: Packet) -> list[av.VideoFrame]:
         try:
             with self.report.clock("decode"):
@@ -181,17 +209,20 @@ class Intake:
 
     def _see(self, picture: av.VideoFrame, stream: av.VideoStream, sound: Sound | None) -> None:
         self._seen = at = time.monotonic()
+        self._pictured = self._pictured or at
         self.report.input_up = True
         video = describe(picture, stream)
         seconds = None if picture.pts is None or not picture.time_base else float(picture.pts * picture.time_base)
-        stamp = self._timeline.picture(seconds)
+        duration = round(1 / (video.rate * TICK))
+        stamp = self._timeline.picture(seconds, duration if self.address.finite else 0)
         while self._early and self._timeline.runs:
             self._hear(self._early.popleft())
         if self.address.bursts:
             self._halt.wait(max(0.0, float(stamp * TICK) - (at - self._begun(at))))  # at the speed of a camera
             at = time.monotonic()
+        if nearest(picture.format).rgb:  # FFmpeg would take BT.601
+            picture = picture.reformat(video.width, video.height, video.layout.name, dst_colorspace=BT709, dst_color_range=LIMITED)
         picture = convert(picture, video.layout, video.width, video.height)
-        duration = round(1 / (video.rate * TICK))
         frame = Frame(planes_of(picture, video.layout), video.layout, stamp, TICK, duration, picture=picture)
         self.report.arrived += 1
         self.frames.put(Arrival(frame, video, sound, at, self._session))
@@ -216,7 +247,8 @@ class Intake:
         stamp = self._timeline.sound(float(packet.pts * packet.time_base))
         if stamp is not None:
             duration = round((packet.duration or 0) * packet.time_base / TICK)
-            self.sound.append(Piece(False, bytes(packet), stamp, duration, True, time.monotonic()))
+            data = adts.bare(bytes(packet)) if self._wears else bytes(packet)
+            self.sound.append(Piece(False, data, stamp, duration, True, time.monotonic()))
 
 
 def describe(picture: av.VideoFrame, stream: av.VideoStream) -> Video:
@@ -225,6 +257,6 @@ def describe(picture: av.VideoFrame, stream: av.VideoStream) -> Video:
     tags = (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc))
     name = picture.format.name if picture.format.name in ("yuv420p", "yuvj420p") else "yuv420p"
     if nearest(picture.format).rgb:
-        tags = (1, 1, 1, 1)
+        tags = (LIMITED, BT709, BT709, BT709)
     width, height = max(2, picture.width & ~1), max(2, picture.height & ~1)
     return Video(width, height, LAYOUTS[name], TICK, rate if 1 <= rate <= 240 else Fraction(25), tags=tags, aspect=stream.sample_aspect_ratio)

@@ -6,6 +6,7 @@ import html
 import importlib.util
 import json
 import logging
+import socket
 import sys
 import threading
 import time
@@ -53,6 +54,7 @@ class Page(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, host: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), Handler)
         self.watched: Sequence[Watched] = ()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="derain-page", daemon=True)

@@ -7,6 +7,8 @@ Told by the environment, which others cannot see: a URL with a password on a com
 from __future__ import annotations
 
 import contextlib
+import glob
+import io
 import json
 import os
 import signal
@@ -65,12 +67,23 @@ class Push:
     def _add(self, stream: av.stream.Stream) -> av.stream.Stream | None:
         form, name = self.container.format.name, stream.codec_context.name
         try:
-            if stream.type == "audio" and name not in SOUND.get(form, {name}):
+            if stream.type == "audio" and not (name in SOUND[form] if form in SOUND else _holds(form, stream)):
                 raise ValueError(name)
             return self.container.add_stream_from_template(stream, opaque=True)
         except ValueError:
             say("note", f"not kept: sound: {form} cannot hold {name}")
             return None
+
+
+def _holds(form: str, stream: av.stream.Stream) -> bool:
+    """Whether a container writes a header for a stream. Tried in memory: in fragments MP4 finds out with the first of them, when it is too late."""
+    try:
+        with av.open(io.BytesIO(), "w", format=form) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
 
 
 class Recording:
@@ -107,9 +120,9 @@ class Recording:
         at = float((packet.pts or 0) * packet.time_base)
         if video and packet.is_keyframe and (self.push is None or at - self.begin >= self.seconds):
             self._next(at)
-        if self.push:
-            shift = round(self.begin / float(packet.time_base))
-            packet.pts = packet.dts = max(0, (packet.pts or 0) - shift)
+        shift = round(self.begin / float(packet.time_base))
+        if self.push and (packet.pts or 0) >= shift:  # what is heard before the first picture belongs to the file before
+            packet.pts = packet.dts = (packet.pts or 0) - shift
             self.push.mux(packet)
 
     def _next(self, at: float) -> None:
@@ -132,8 +145,19 @@ def free_name(name: str) -> str:
 def open_writer(address: Address, segment: float, streams: Sequence[av.stream.Stream]) -> Writer:
     if address.scheme == "file":
         return Recording(segment_name(Path(address.url)), segment, streams)
+    if address.scheme == "hls":
+        forget(Path(address.url))
     name = "pipe:1" if address.scheme == "-" else _sized(address)
     return Push(name, address.format, address.write_options(), streams)
+
+
+def forget(playlist: Path) -> None:
+    """Removes segments of an earlier run that the playlist does not list any more: FFmpeg knows of those alone that it made itself."""
+    with contextlib.suppress(OSError):
+        listed = set(playlist.read_text(encoding="utf-8").split())
+        for path in playlist.parent.glob(f"{glob.escape(playlist.stem)}*.ts"):
+            if path.stem.removeprefix(playlist.stem).isdecimal() and path.name not in listed:
+                path.unlink()
 
 
 def _sized(address: Address) -> str:

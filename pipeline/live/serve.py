@@ -214,7 +214,8 @@ def serve(spec: ServeSpec, stop: threading.Event) -> None:
         watched = [Supervisor(stream, Path(folder) / stream.name) for stream in spec.streams]
         try:
             page.show(watched)
-            log.info("status page: http://%s:%d/", *page.server_address[:2])
+            host, port = page.server_address[:2]
+            log.info("status page: http://%s:%d/", f"[{host!s}]" if ":" in str(host) else host, port)
             while not stop.wait(0.2):
                 pass
         finally:
