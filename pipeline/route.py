@@ -131,7 +131,7 @@ class Fades:
     def __init__(self, limits: Routing) -> None:
         self.limits = limits
         self.thumbs: deque[NDArray[np.float32]] = deque(maxlen=5)
-        self.until = self.calm = -math.inf
+        self.until = self.calm = self.last = -math.inf
         self.way: NDArray[np.float32] | None = None
 
     def at(self, seen: Signature, now: float, cut: bool) -> bool:
@@ -141,7 +141,8 @@ class Fades:
             self.until = -math.inf
         self.thumbs.append(seen.thumb)
         if len(self.thumbs) == self.thumbs.maxlen and self._steady():
-            again, way, self.way = now >= self.until, self.way, self.thumbs[-1] - self.thumbs[0]
+            again, self.last = now - self.last > self.limits.linger, now
+            way, self.way = self.way, self.thumbs[-1] - self.thumbs[0]
             if way is not None and (_alike(way, -self.way, self.limits.same) or (again and _alike(way, self.way, self.limits.same))):
                 self.calm = now + self.limits.calm
             self.until = now + self.limits.linger if now >= self.calm else now
