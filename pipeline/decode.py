@@ -176,7 +176,7 @@ class Source:
         """Whether what comes next is so many seconds before the span, or somewhere after that, and not the beginning of the file."""
         if not self.span.start or self.container.format.flags & NO_TIMES:  # frames are counted from the beginning on
             return False
-        target = int((self.zero - Fraction(back).limit_denominator(1)) * 1_000_000)
+        target = int((self.zero - Fraction(back)) * 1_000_000)
         begin = self.container.start_time or 0
         for place in (target,) if target > begin else (begin - EARLIER, begin):  # AVI and its like refuse what is before 0
             with contextlib.suppress(av.FFmpegError):

@@ -70,7 +70,8 @@ class PictureSource:
         if not self.paths:
             raise OpenError(f"{path}: no picture there; {', '.join(ENDINGS)} are read")
         if self.kind == "folder" and (others := _others(path)):
-            self.report.note(f"{path}: left out: {len(others)} files that are no pictures of a kind that is read, {others[0]} the first")
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            self.report.note(f"{path}: left out, since no pictures of a kind that is read: {', '.join(others[:3])}{more}")
         picture, _ = self._load(self.paths[0])
         layout, matrix = nearest(picture.format), turn(picture)
         colours = JFIF if layout.planes == 3 else int(picture.colorspace)

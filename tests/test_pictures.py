@@ -94,7 +94,7 @@ def test_a_folder_of_single_pictures(tmp_path, runtime):
     (folder / "._a.png").write_text("what macOS leaves beside a picture")
     (folder / "c.png").mkdir()
     report = run(Job(folder, tmp_path / "out"), runtime)
-    assert f"{folder}: left out: 1 files that are no pictures of a kind that is read, notes.txt the first" in report.notes
+    assert f"{folder}: left out, since no pictures of a kind that is read: notes.txt" in report.notes
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
     assert read(tmp_path / "out" / "b.jpg").shape == (50, 70, 3)
     assert all((state == state[:, :1]).all() for state in runtime.states)  # each is alone
