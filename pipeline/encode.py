@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
-import numpy as np
 from av.stream import Disposition
 from av.video.frame import PictureType
 
 from . import codec, fragments, hdr, hwaccel, part
 from .decode import Packet, Source, Video
 from .errors import FullError, OptionError, WriteError, line
-from .frame import Frame, Layout, Plane, picture_of, planes_of
+from .frame import Frame, picture_of
 from .part import Facts, Kept
 from .place import file_url
 from .report import Report
+from .stored import in_layout, stored
 from .tracks import FRAGMENTED, Tracks, titled, told
 
 COMMON_KEYS = frozenset(
@@ -39,9 +39,6 @@ COARSE = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "flv": Fract
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No room: on the disk, for the user, or in a file."""
-
-BT601 = frozenset((5, 6))
-"""FFmpeg's numbers for the matrix of BT.601, of 625 lines and of 525: the same."""
 
 DELAY = 2
 """Pictures that an encoder with B-frames holds back, as ours are set."""
@@ -92,7 +89,7 @@ class Sink:
         self._count, self._shown = -1, cast("Frame | None", None)  # where frames are counted: the last place, and who has it
         self.layout = codec.choose_layout(self.encoder, video)
         self._on_gpu = video.resident and self.encoder in hwaccel.NVENC.values()
-        self.tags, self.video = video.tags, _in_layout(video, self.layout)
+        self.tags, self.video = video.tags, in_layout(video, self.layout)
         self._matrix = self.video.tags[1] if video.layout.rgb else 0
         self._say_changes(video)
         self.tracks = Tracks(source, container, report) if source else None
@@ -285,74 +282,6 @@ class Sink:
         if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
             return f"cannot be written: {line(error)}"
         return f"{self.encoder} or the container refuses this: {line(error)}"
-
-
-def stored(frame: Frame, layout: Layout, tags: tuple[int, int, int, int], matrix: int = 0) -> Frame:
-    """The frame in the encoder's layout. Between Y'CbCr of equal depth and matrix no value changes: chroma is repeated, or neutral for gray.
-
-    tags: range, matrix, primaries and transfer of the frame, as in Video. matrix: that Y'CbCr shall have; 0: the frame's.
-    """
-    if not frame.planes:
-        return frame  # on the GPU alone, whose encoder takes it as it is
-    mine = frame.layout
-    now = tags[1] if tags[1] not in (0, 2) else (1 if frame.height >= 720 else 5)  # untagged: BT.709 where the picture is high, else BT.601
-    matrices = now, matrix or now
-    turned = mine.planes == layout.planes == 3 and not (matrices[0] == matrices[1] or BT601.issuperset(matrices))
-    if mine.name == layout.name and not turned:
-        return frame
-    if turned or mine.bits != layout.bits or mine.rgb or layout.rgb or _less_chroma(mine, layout) or _spreads(mine, layout, tags):
-        return _converted(frame, layout, tags, *matrices)
-    chroma = [_repeated(plane, mine, layout, frame) for plane in frame.planes[1:]] or _neutral(frame, layout)
-    return frame.replace(planes=(frame.planes[0], *chroma[: layout.planes - 1]), layout=layout, picture=None)
-
-
-def _less_chroma(mine: Layout, layout: Layout) -> bool:
-    return mine.planes > layout.planes or (mine.planes == 3 and (layout.across > mine.across or layout.down > mine.down))
-
-
-def _spreads(mine: Layout, layout: Layout, tags: tuple[int, int, int, int]) -> bool:
-    """Whether video range must become full range."""
-    return mine.planes == 3 and layout.name.startswith("yuvj") and not _full(mine, tags)
-
-
-def _full(layout: Layout, tags: tuple[int, int, int, int]) -> bool:
-    return layout.rgb or layout.name.startswith("yuvj") or tags[0] == 2 or (layout.planes == 1 and tags[0] != 1)
-
-
-def _repeated(plane: Plane, mine: Layout, layout: Layout, frame: Frame) -> Plane:
-    height, width = layout.shape(1, frame.height, frame.width)
-    return plane.repeat(1 + mine.down - layout.down, 0).repeat(1 + mine.across - layout.across, 1)[:height, :width]
-
-
-def _neutral(frame: Frame, layout: Layout) -> list[Plane]:
-    grey = np.full(layout.shape(1, frame.height, frame.width), (layout.peak + 1) // 2, layout.dtype)
-    return [grey, grey]
-
-
-def _converted(frame: Frame, layout: Layout, tags: tuple[int, int, int, int], now: int, matrix: int) -> Frame:
-    """By FFmpeg's scaler, from the one matrix to the other."""
-    full = _full(frame.layout, tags)
-    picture = picture_of(frame).reformat(
-        format=layout.name,
-        src_colorspace=now,
-        dst_colorspace=matrix,
-        src_color_range=2 if full else 1,
-        dst_color_range=2 if layout.rgb or layout.name.startswith("yuvj") or (full and not frame.layout.rgb) else 1,
-    )
-    return frame.replace(planes=planes_of(picture, layout), layout=layout, picture=picture)
-
-
-def _in_layout(video: Video, layout: Layout) -> Video:
-    """The description of the frames once they are in `layout`: pictures in RGB become tagged BT.709; gray, which is full range where nothing is
-    told, as such."""
-    tags = (1, 1, 1, 1) if video.layout.rgb and not layout.rgb else video.tags
-    if not layout.rgb and tags[1] == 0:
-        tags = (tags[0], 2, *tags[2:])
-    if video.layout.planes == 1 and not video.layout.rgb and tags[0] == 0:
-        tags = (2, *tags[1:])
-    if layout.name.startswith("yuvj"):
-        tags = (2, *tags[1:])
-    return replace(video, layout=layout, tags=tags)
 
 
 def _supported(container: av.container.OutputContainer) -> set[str]:

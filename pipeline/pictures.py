@@ -20,13 +20,13 @@ import av
 from . import embedded
 from .decode import LIMIT, Packet, Span, Video, check_size, convert
 from .embedded import Embedded
-from .encode import stored
 from .errors import OpenError, WriteError, line
 from .films import filmed
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
 from .place import file_url
 from .report import Report
 from .sidedata import turn
+from .stored import stored
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NUMBER = re.compile(r"%0?(\d*)d")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import av
 from av.bitstream import BitStreamFilterContext
 
+from .carried import refusal, wears_headers
 from .decode import Packet, Source
 from .place import file_url
 from .report import Report
@@ -26,18 +26,6 @@ FRAGMENTED = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
 
 COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "bmp": ("bmp", "image/bmp"), "webp": ("webp", "image/webp")}
 """Codec of a cover -> ending and type of its file."""
-
-_PROGRAM = frozenset("mpeg1video mpeg2video mp2 mp3 ac3 dts pcm_dvd pcm_s16be dvd_subtitle".split())
-_STREAM = frozenset(
-    "h264 hevc vvc mpeg1video mpeg2video mpeg4 vc1 cavs avs2 avs3 dirac jpeg2000 jpegxs "
-    "aac aac_latm mp2 mp3 ac3 eac3 dts truehd opus s302m dvb_subtitle dvb_teletext arib_caption".split()
-)
-CARRIED = {
-    "mpegts": _STREAM,
-    ".m2ts": _STREAM | {"hdmv_pgs_subtitle", "pcm_bluray"},
-    **dict.fromkeys(("mpeg", "vob", "dvd", "svcd", "vcd"), _PROGRAM),
-}
-"""Container, or the ending that has more -> codecs that FFmpeg has a number for there; any other it writes as data, which nobody plays."""
 
 KINDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
 
@@ -111,13 +99,14 @@ class Tracks:
             return  # the video has it as a tag, of which FFmpeg makes such a track anew
         if _is_cover(stream) and self._attach(stream):
             return
-        refused = "its codec is not known" if stream.type == "unknown" else _refusal(stream, self.output)
+        form, ending = self.output.format.name, Path(self.output.name).suffix
+        refused = "its codec is not known" if stream.type == "unknown" else refusal(stream, form, ending)
         if refused:
             self.report.note(f"not kept: {KINDS.get(stream.type, 'stream')} (stream {stream.index}): {refused}")
             return
         if stream.type == "video" and not _is_cover(stream):
             self.report.note(f"copied as it is: a second video (stream {stream.index})")
-        added = _add(self.output, stream)
+        added = self.output.add_stream_from_template(stream, opaque=True)
         added.metadata.update(titled(told(stream.metadata)))
         added.disposition = stream.disposition
         if stream.time_base:
@@ -143,8 +132,7 @@ class Tracks:
 
     def _needs_bare_aac(self, stream: av.stream.Stream) -> bool:
         """AAC from MPEG-TS wears a header on every packet, which MP4 tells once for all; FFmpeg does not see to it in fragments."""
-        context = stream.codec_context
-        return self.output.format.name in FRAGMENTED and context is not None and context.name == "aac" and not context.extradata
+        return self.output.format.name in FRAGMENTED and wears_headers(stream)
 
     def _chapters(self) -> None:
         chapters = self.source.container.chapters()
@@ -172,10 +160,6 @@ def _cover(source: Source, index: int) -> bytes:
         return next((bytes(packet) for packet in container.demux(container.streams[index]) if packet.size), b"")
 
 
-def _add(output: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
-    return output.add_stream_from_template(stream, opaque=True)
-
-
 def _moved(packet: Packet, track: _Track) -> Packet:
     """The packet on its new stream and clock; what began before the span begins with it, and what is shown longer ends with it."""
     if track.shift:
@@ -187,20 +171,3 @@ def _moved(packet: Packet, track: _Track) -> Packet:
         packet.duration = min(packet.duration, max(0, track.end - packet.pts))
     packet.stream = track.stream
     return packet
-
-
-def _refusal(stream: av.stream.Stream, output: av.container.OutputContainer) -> str:
-    """Why a container cannot hold a stream; empty if it can. Tried on a header in memory, where no list of ours can go stale; but those of MPEG
-    take anything, and read only CARRIED."""
-    container, ending = output.format.name, Path(output.name).suffix.lower()
-    kind = stream.codec_context.codec.canonical_name if stream.codec_context else ""
-    if kind and kind not in CARRIED.get(ending, CARRIED.get(container, {kind})):
-        return f"{container} cannot hold {kind}"
-    try:
-        with av.open(io.BytesIO(), "w", format=container) as trial:
-            _add(trial, stream)
-            trial.start_encoding()
-    except (av.FFmpegError, ValueError):
-        name = stream.codec_context.name if stream.codec_context else stream.type
-        return f"{container} cannot hold {name}"
-    return ""

@@ -17,11 +17,6 @@ HEADER, CHECKED = 7, 9
 """Bytes of a header, without and with a checksum."""
 
 
-def worn(stream: av.AudioStream) -> bool:
-    """Whether the packets of a stream have such headers."""
-    return stream.codec_context.name == "aac" and not stream.codec_context.extradata
-
-
 def bare(packet: bytes) -> bytes:
     """A packet without its header."""
     marked = len(packet) > CHECKED and packet[0] == 0xFF and packet[1] & 0xF6 == 0xF0

@@ -15,6 +15,7 @@ from itertools import chain
 import av
 from av.stream import Discard
 
+from ..carried import wears_headers
 from ..decode import Packet, Video, check_size, convert
 from ..errors import DerainError, OpenError, line
 from ..frame import LAYOUTS, Frame, nearest, planes_of
@@ -180,7 +181,7 @@ class Intake:
 
     def _heard(self, packets: Iterator[Packet], sounds: list[av.AudioStream]) -> tuple[Iterator[Packet], Sound | None]:
         """The packets, and what their sound is, if there is any that can be handed on."""
-        self._wears = bool(sounds) and adts.worn(sounds[0])
+        self._wears = bool(sounds) and wears_headers(sounds[0])
         if not sounds:
             return packets, None
         try:

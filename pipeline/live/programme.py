@@ -12,9 +12,9 @@ import av
 
 from ..codec import Settings
 from ..decode import Video
-from ..encode import stored
 from ..errors import OptionError, line
 from ..frame import Frame, picture_of
+from ..stored import stored
 from .clock import TICK
 
 KEY_EVERY = 1.0

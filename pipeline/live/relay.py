@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import io
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 
 import av
 
+from ..carried import refusal
 from ..fragments import cut
 from ..place import file_url
 from .address import SOUND, Address, redacted, segment_name
@@ -67,23 +67,12 @@ class Push:
     def _add(self, stream: av.stream.Stream) -> av.stream.Stream | None:
         form, name = self.container.format.name, stream.codec_context.name
         try:
-            if stream.type == "audio" and not (name in SOUND[form] if form in SOUND else _holds(form, stream)):
+            if stream.type == "audio" and (name not in SOUND[form] if form in SOUND else refusal(stream, form)):
                 raise ValueError(name)
             return self.container.add_stream_from_template(stream, opaque=True)
         except ValueError:
             say("note", f"not kept: sound: {form} cannot hold {name}")
             return None
-
-
-def _holds(form: str, stream: av.stream.Stream) -> bool:
-    """Whether a container writes a header for a stream. Tried in memory: in fragments MP4 finds out with the first of them, when it is too late."""
-    try:
-        with av.open(io.BytesIO(), "w", format=form) as trial:
-            trial.add_stream_from_template(stream, opaque=True)
-            trial.start_encoding()
-    except (av.FFmpegError, ValueError):
-        return False
-    return True
 
 
 class Recording:
