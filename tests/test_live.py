@@ -1,6 +1,7 @@
 """Live streams through a real RTSP server: kicks, stalls, new sizes; frames in = frames out + counted drops; nothing left behind."""
 
 import contextlib
+import http.server
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -195,6 +197,30 @@ def test_a_playlist_comes_in_bursts_and_goes_out_evenly(server, runtime, tmp_pat
     assert report.dropped < report.arrived / 4
 
 
+def test_jpegs_over_http_are_shown_when_they_come(runtime, tmp_path):
+    jpeg = cv2.imencode(".jpg", numbered(0).to_ndarray(format="bgr24"))[1].tobytes()
+    part = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg + b"\r\n"
+
+    class Camera(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(part)
+                    time.sleep(0.1)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as camera:
+        threading.Thread(target=camera.serve_forever, daemon=True).start()
+        with live(job_of(f"http://127.0.0.1:{camera.server_port}/", tmp_path / "rec.mkv"), runtime) as report:
+            until(lambda: report.frames > 50)
+        camera.shutdown()
+    (recorded,) = tmp_path.iterdir()
+    times, _ = film(recorded)
+    assert np.median(np.diff(times)) == pytest.approx(0.1, abs=0.02)
+
+
 def test_transport_streams_over_udp(runtime):
     camera, player = Publisher("udp://127.0.0.1:23457?pkt_size=1316", "mpegts"), Reader("udp://127.0.0.1:23458")
     with camera, player as reader, live(job_of("udp://127.0.0.1:23457", "udp://127.0.0.1:23458"), runtime) as report:
@@ -245,6 +271,8 @@ def test_giving_up_is_one_line_without_credentials(server, runtime, caplog):
         ("rtsp://a/b", ["udp://a:99999"]),
         ("udp://a", ["-"]),
         ("tcp://a/b:1", ["-"]),
+        ("rtsp://a:99999/b", ["-"]),
+        ("https://u:1/2@a:0/b", ["-"]),
     ],
 )
 def test_outputs_that_cannot_be(source, targets):

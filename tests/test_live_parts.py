@@ -6,6 +6,7 @@ import os
 import threading
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.decode import Video
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
+from derain_video.pipeline.live import adts
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
@@ -56,6 +58,12 @@ def test_credentials_are_not_shown(url, shown):
 )
 def test_credentials_of_odd_forms_are_not_shown(url, shown):
     assert str(Address(url)) == shown and Address(url).secret()
+
+
+@pytest.mark.parametrize("enough, count", [(False, adts.LOOK), (True, 1)])
+def test_sound_that_does_not_come_is_not_waited_for(enough, count):
+    packets = iter([SimpleNamespace(stream_index=0, size=1)] * (adts.LOOK + 1))
+    assert [len(adts.ahead(packets, SimpleNamespace(index=1), lambda: enough)[0]), len(list(packets))] == [count, adts.LOOK + 1 - count]
 
 
 def test_segments_of_an_earlier_run_are_removed(tmp_path):

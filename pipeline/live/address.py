@@ -18,7 +18,7 @@ FOREIGN = re.compile(r"[a-zA-Z][\w+.-]*://")
 USER = re.compile(r"(\w+://)[^\s'\"]*@")  # to the last @: passwords with / or @ in them are written unquoted
 WHOLE_USER = re.compile(r"^(\w+://).*@")  # where the text is a URL and nothing else: quotes and spaces may be in it, too
 PASSWORD = re.compile(r"((?:pass\w*|pwd)=)[^&_/?\s'\"]+", re.I)  # in the path, as some recorders have it
-PORT = re.compile(r"\w+://[^/?]*:(\d{1,5})(?:[/?]|$)")
+PORT = re.compile(r"\w+://[^/?]*:(\d+)(?:[/?]|$)")
 QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+")
 
 SILENCE = 3.0
@@ -86,9 +86,14 @@ class Address:
 
     @property
     def complete(self) -> bool:
-        """Whether it has the port that its scheme cannot do without."""
-        port = PORT.match(self.url)
-        return self.scheme not in ("udp", "tcp") or bool(port and 0 < int(port[1]) < 1 << 16)
+        """Whether its port, if it has one, is one, and whether it has the one that its scheme cannot do without."""
+        port = PORT.match(WHOLE_USER.sub(r"\1", self.url))
+        return 0 < int(port[1]) < 1 << 16 if port else self.scheme not in ("udp", "tcp")
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is a URL of a kind that is not known."""
+        return self.scheme in ("file", "hls") and bool(FOREIGN.match(self.url))
 
     def secret(self) -> bool:
         return str(self) != self.url
@@ -145,7 +150,7 @@ def segment_name(pattern: Path) -> str:
 
 def check_target(target: Address) -> None:
     """OptionError or WriteError for an output that can never be written."""
-    if target.scheme in ("device", "http", "https") or (not target.live and (not target.url or FOREIGN.match(target.url))):
+    if target.scheme in ("device", "http", "https") or target.foreign or not target.url:
         raise OptionError(f"{target}: nothing can be written there; give rtsp://, rtmp://, udp://, tcp://, a .m3u8 playlist, a file or -")
     if target.live:
         return

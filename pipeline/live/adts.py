@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import av
@@ -23,14 +23,14 @@ def bare(packet: bytes) -> bytes:
     return packet[HEADER if packet[1] & 1 else CHECKED :] if marked else packet
 
 
-def ahead(packets: Iterator[Packet], stream: av.AudioStream) -> tuple[list[Packet], Packet | None]:
-    """The next packets up to the first of a stream, and that; None if it does not come soon."""
+def ahead(packets: Iterator[Packet], stream: av.AudioStream, enough: Callable[[], bool]) -> tuple[list[Packet], Packet | None]:
+    """The next packets up to the first of a stream, and that; None if it does not come soon. enough: whether to look no further."""
     seen: list[Packet] = []
     for packet in packets:
         seen.append(packet)
         if packet.stream_index == stream.index and packet.size:
             return seen, packet
-        if len(seen) == LOOK:
+        if len(seen) == LOOK or enough():
             break
     return seen, None
 

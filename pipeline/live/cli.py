@@ -20,7 +20,7 @@ from ..codec import PRESETS, Settings
 from ..decode import LIMIT
 from ..errors import FAULTS, OptionError
 from ..place import check_folder
-from .address import Address, is_live, redacted
+from .address import SCHEMES, Address, is_live, redacted
 from .intake import Reading
 from .state import LiveReport
 from .stream import LiveJob, run_live
@@ -145,6 +145,8 @@ def job_of(args: argparse.Namespace) -> LiveJob:
     """OpenError, OptionError or WriteError for what can never work."""
     if not is_live([args.source.url, *(target.url for target in args.targets)]):
         raise OptionError(f"{args.source}: neither IN nor OUT is live; leave out the live options")
+    if args.source.foreign:
+        raise OptionError(f"{args.source}: no stream of a kind that is known: {', '.join(SCHEMES)}")
     if args.source.scheme == "file" and not Path(args.source.url).exists():
         raise OptionError(f"{args.source}: no such file")
     if args.report:

@@ -39,6 +39,9 @@ KEY_WAIT = 30.0
 HEALTHY = 10.0
 """Seconds of pictures after which a connection counts as good, and the next fault is tried again at once."""
 
+CLOCKLESS = ("mpjpeg",)
+"""FFmpeg's containers that tell no times, and are given 25 frames/s by it: what cameras send as MJPEG over HTTP."""
+
 LIMITED = BT709 = 1
 """FFmpeg's numbers for that range, and for that matrix, primaries and transfer."""
 
@@ -81,6 +84,7 @@ class Intake:
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
         self._early: deque[Packet] = deque(maxlen=SOUND_HELD)
         self._pictured, self._wears = 0.0, False  # when the first picture of a connection came; whether its sound is AAC with headers
+        self._clocked = True  # whether its pictures tell their time
         self.fault: Exception | None = None
         self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP), 0
         self._first, self._seen = 0.0, 0.0
@@ -162,6 +166,7 @@ class Intake:
         self._timeline.reset()
         self.sound.clear()
         self._early.clear()
+        self._clocked = container.format.name not in CLOCKLESS
         due = time.monotonic() + KEY_WAIT
         first, begun = True, video.name == "h264"  # which may have no key frames; its decoder knows where to begin
         for packet in packets:
@@ -187,7 +192,8 @@ class Intake:
         try:
             if not self._wears:
                 return packets, Sound(sounds[0])
-            early, first = adts.ahead(packets, sounds[0])
+            due = time.monotonic() + SILENCE
+            early, first = adts.ahead(packets, sounds[0], lambda: self._halt.is_set() or time.monotonic() > due)
             packets = chain(early, packets)
             if first is None:
                 raise ValueError("none came")
@@ -213,7 +219,7 @@ class Intake:
         self._pictured = self._pictured or at
         self.report.input_up = True
         video = describe(picture, stream)
-        seconds = None if picture.pts is None or not picture.time_base else float(picture.pts * picture.time_base)
+        seconds = None if picture.pts is None or not picture.time_base or not self._clocked else float(picture.pts * picture.time_base)
         duration = round(1 / (video.rate * TICK))
         stamp = self._timeline.picture(seconds, duration if self.address.finite else 0)
         while self._early and self._timeline.runs:
