@@ -137,3 +137,12 @@ def test_a_pipe_that_takes_nothing_is_a_fault(clip, tmp_path):
     with open("/dev/full", "wb") as full, piped(clip("in.ts"), full) as program:
         said = program.stderr.read().decode()
     assert program.returncode == 2 and "took none of 20 frames" in said and "no room left on the disk" in said
+
+
+def test_a_pipe_whose_reader_has_gone_is_the_end(clip):
+    with piped(clip("in.ts", width=320, height=240, times=[i * 512 for i in range(300)]), subprocess.PIPE, "--crf", "0.1") as program:
+        program.stdout.read(50_000)
+        program.stdout.close()
+        said = program.stderr.read().decode()
+    assert program.returncode == 2 and said.splitlines()[-1].startswith("derain-video: -: whoever read it has gone, after ")
+    assert "trying again" not in said

@@ -58,6 +58,7 @@ class Relay:
         command = [sys.executable, "-m", "derain_video.pipeline.live.relay"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
         self.begun, self.blocked, self.opened, self.why = time.monotonic(), 0.0, False, "the output process ended"
+        self.gone = False  # for ever
         self.fed = self.sent = 0  # frames that count as sent once it is open, and those that do
         self._listener = threading.Thread(target=self._listen, name="derain-outlet", daemon=True)
         self._listener.start()
@@ -125,8 +126,8 @@ class Relay:
                 log.info("%s: open", self.name)
             elif word == "note":
                 self.report.note(f"{self.name}: {text}")
-            elif word == "error":
-                self.why = text
+            elif word in ("error", "gone"):
+                self.why, self.gone = text, word == "gone"
             else:
                 log.debug("%s: %s %s", self.name, word, text)
 
@@ -145,6 +146,7 @@ class Outlet:
         self._relay: Relay | None = None
         self._backoff = Backoff()
         self._accepts, self._needs_key = True, True
+        self.gone = False  # whether whoever read it has gone for ever: of a pipe alone
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="derain-outlet", daemon=True)
         self._thread.start()
@@ -226,7 +228,8 @@ class Outlet:
         healthy = time.monotonic() - relay.begun > HEALTHY
         if not broken and relay.process.returncode > 0:  # not one that was killed
             self._fail(relay, healthy)
-        if broken:
+        self.gone = relay.gone
+        if broken and not self.gone:
             self._recover(broken, healthy)
         return item
 

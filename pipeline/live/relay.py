@@ -44,7 +44,7 @@ class Writer(Protocol):
 
 
 def say(word: str, text: object = "") -> None:
-    """A line for the parent: `open`, `note ...` or `error ...`."""
+    """A line for the parent: `open`, `note ...`, `error ...`, or `gone ...` of an error that stays."""
     print(word, " ".join(redacted(str(text)).split()), file=sys.stderr, flush=True)
 
 
@@ -170,10 +170,11 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # stdin ends when the parent ends, in whatever way
     told = json.loads(os.environ.pop(VARIABLE))
+    address = Address(told["url"])
     try:
-        relay(Address(told["url"]), told["segment"])
+        relay(address, told["segment"])
     except (av.FFmpegError, OSError, ValueError) as error:
-        say("error", reason(error))
+        say("gone" if address.scheme == "-" and isinstance(error, BrokenPipeError) else "error", reason(error))
         return 1
     return 0
 

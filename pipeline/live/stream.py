@@ -105,6 +105,8 @@ class Stream:
             raise self.intake.fault
         if isinstance(self.intake.fault, Ended) and not (self.job.source.finite and self.report.frames):
             raise self.intake.fault
+        if self._alone and not self.stop.is_set():
+            raise WriteError(f"{', '.join(map(str, self.job.targets))}: whoever read it has gone, after {self.report.frames} frames")
         deaf = self.outlets and not any(outlet.told.sent for outlet in self.outlets)
         if gone and deaf and self.report.frames and not self.stop.is_set():
             raise WriteError(f"{', '.join(map(str, self.job.targets))}: took none of {self.report.frames} frames; is it on, and writable?")
@@ -116,7 +118,7 @@ class Stream:
         return Outlet(target, self.job.segment, self.report, self.stop, whole)
 
     def _work(self) -> None:
-        while not self.stop.is_set() and not self.intake.frames.over:
+        while not self.stop.is_set() and not self.intake.frames.over and not self._alone:
             arrival = self.intake.frames.get(0.1)
             if arrival:
                 self._one(arrival)
@@ -125,6 +127,11 @@ class Stream:
             self._tell(arrival)
         if self._programme and not self.stop.is_set():
             self._sound(self._programme, sys.maxsize)  # what was heard after the last picture
+
+    @property
+    def _alone(self) -> bool:
+        """Whether every output has gone for ever."""
+        return bool(self.outlets) and all(outlet.gone for outlet in self.outlets)
 
     def _end(self) -> bool:
         """Ends intake and outlets within GRACE. Frames that were waiting count as dropped."""
