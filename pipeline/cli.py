@@ -56,7 +56,7 @@ log = logging.getLogger("derain_video")
 def parser() -> Parser:
     p = Parser("derain-video", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("source", type=_path, metavar="IN")
-    p.add_argument("target", type=_path, metavar="OUT")
+    p.add_argument("target", type=_output, metavar="OUT")
     p.add_argument("--version", action="version", version=f"derain-video {__version__}")
     network_options(p.add_argument_group("networks"))
     _video_options(p.add_argument_group("video"))
@@ -88,7 +88,7 @@ def _video_options(g: argparse._ArgumentGroup) -> None:
 
 def _output_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--compare", choices=WAYS, default="", help="show before and after: whole pictures side by side, or split down the middle")
-    g.add_argument("--mask", type=Path, metavar="FILE", help="write the rain mask as a video too")
+    g.add_argument("--mask", type=_output, metavar="FILE", help="write the rain mask as a video too")
     g.add_argument("--report", type=Path, metavar="FILE", help="write counts and times as JSON")
     g.add_argument("--trace", type=Path, metavar="FILE", help="write when each stage worked on which frame, as JSON that Perfetto opens")
     g.add_argument("--resume", action="store_true", help="continue OUT where a run of the same job was killed or found the disk full")
@@ -213,6 +213,12 @@ def _path(text: str) -> Path:
     if not text or "://" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a file nor a stream of a kind that is known: {', '.join(SCHEMES)}")
     return Path(text)
+
+
+def _output(text: str) -> Path:
+    """Where a link points at, which so stays one."""
+    path = _path(text)
+    return path.resolve() if path.is_symlink() else path
 
 
 def _seconds(text: str) -> float:

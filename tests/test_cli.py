@@ -91,6 +91,17 @@ def test_replacing_needs_yes(clip, command, capsys):
     assert target.stat().st_size > 1000
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_stays_one(clip, command, look, tmp_path):
+    source, shelf = clip(), tmp_path / "shelf"
+    shelf.mkdir()
+    for name in ("out.mp4", "mask.mkv"):
+        source.with_name(name).symlink_to(shelf / name)
+    assert command(source, source.with_name("out.mp4"), "--mask", source.with_name("mask.mkv")) == 0
+    assert sorted(os.listdir(shelf)) == ["mask.mkv", "out.mp4"] and source.with_name("out.mp4").is_symlink()
+    assert len(look(source.with_name("out.mp4")).pictures) == 20
+
+
 @pytest.mark.parametrize(
     "argv, word",
     [
