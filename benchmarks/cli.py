@@ -164,13 +164,13 @@ def _load(options: argparse.Namespace, name: str = "") -> Runtime:
 
 
 def _seeing(runtime: Runtime, options: argparse.Namespace) -> Runtime:
-    """The runtime, or one that perceives by `--clip`."""
-    name = getattr(options, "eye", None)  # `--clip` of `speed` is footage
-    if not name:
+    """The runtime, or one that perceives by `--clip`, or by a checkpoint of the one that ships."""
+    name, pretrained = (getattr(options, each, None) for each in ("eye", "clip_pretrained"))  # `--clip` of `speed` is footage
+    if not name and not pretrained:
         return runtime
     from .eye import Eye
 
-    return Eye(runtime, name, options.clip_pretrained)
+    return Eye(runtime, name, pretrained)
 
 
 def quality(options: argparse.Namespace) -> Result:

@@ -12,19 +12,19 @@ from ..export.runtime.base import Clean, Planes, Runtime
 
 
 class Eye:
-    """A Runtime that perceives with a CLIP by name and pretrained tag or checkpoint file, and derains with `runtime`, which it closes.
+    """A Runtime that perceives with a CLIP by name (None: the one that ships) and pretrained tag or checkpoint file, and derains with `runtime`, which it closes.
 
     ClipError (an OSError) if open_clip has no such CLIP; RuntimeMissing without the extra `train`.
     """
 
-    def __init__(self, runtime: Runtime, name: str, pretrained: str | None) -> None:
+    def __init__(self, runtime: Runtime, name: str | None, pretrained: str | None) -> None:
         try:
             import torch
 
-            from ..models.perception import perceiver
+            from ..models.perception import SMALL, perceiver
         except ModuleNotFoundError as error:
-            raise RuntimeMissing(f"--clip {name}: {error.name} is not installed: pip install 'derain-video[train]'") from error
-        self._torch, self._runtime, self._net = torch, runtime, perceiver(name, pretrained)
+            raise RuntimeMissing(f"--clip {name or pretrained}: {error.name} is not installed: pip install 'derain-video[train]'") from error
+        self._torch, self._runtime, self._net = torch, runtime, perceiver(name or SMALL, pretrained)
         self.name, self.model, self.precision, self.device = runtime.name, runtime.model, runtime.precision, runtime.device
 
     def perceive(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -78,17 +78,18 @@ def _onnx(parser: argparse.ArgumentParser) -> None:
 
 def _run_onnx(args: argparse.Namespace) -> int:
     _need("torch", "open_clip", "onnx", "onnxscript", "safetensors")
-    from ..models.perception import perceiver
+    from ..models.perception import SMALL, perceiver
     from .runtime.torch_ import module
     from .to_onnx import export
 
     wanted = [graph for graph in (Graph(PERCEPTION), *subnets(args.model, "u8")) if (graph.pattern or PERCEPTION) in args.only]
     if not wanted:
         raise OptionError(f"--only {' '.join(args.only)}: size {args.model} has no such network")
+    other = args.clip or args.pretrained
     for first in wanted:
         heads = [replace(first, dtype=dtype) for dtype in args.dtype] if first.pattern else [first]
         graphs = [replace(head, precision=precision) for head in heads for precision in args.precision]
-        net = module(first, args.weights) if first.pattern or not args.clip else perceiver(args.clip, args.pretrained)
+        net = module(first, args.weights) if first.pattern or not other else perceiver(args.clip or SMALL, args.pretrained)
         _say(args.out, export(net, graphs, args.out, lambda graph: _footage(args.frames, graph.dtype, graph.precision == "int8")))
     return 0
 
@@ -153,6 +154,8 @@ def _run_check(args: argparse.Namespace) -> int:
 
     if args.graphs:
         manifest.read(args.graphs)
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise OptionError(f"{args.json}: the folder is not there; make it first")
     frames = _footage(args.frames, "u8" if args.bits == 8 else "u16", True)
     print(f"{len(frames)} frames of {args.bits} bits, {len(NETWORKS)} networks, against torch fp32; errors in code values\n{HEADER}")
     found = []

@@ -235,3 +235,5 @@ def test_another_clip_perceives_in_the_benchmarks(
     monkeypatch.setattr("derain_video.export.runtime.load", lambda *_, **__: Rough())
     assert cli.main(["perception", str(folder), "--clip", "CLAP", "--clip-pretrained", "x"]) == 2
     assert "--clip CLAP: open_clip has no such model" in capsys.readouterr().err
+    assert cli.main(["perception", str(folder), "--clip-pretrained", "absent.pt"]) == 2
+    assert "absent.pt: no weights there" in capsys.readouterr().err

@@ -363,6 +363,8 @@ def test_the_networks_that_ship_have_an_int8_form(tmp_path: Path) -> None:
     [
         (["onnx", "--weights", "no-such-folder"], "no-such-folder"),
         (["onnx", "--only", "light", "--weights", "no-such-folder"], "fast_light.safetensors: no weights there"),
+        (["onnx", "--only", "perception", "--clip-pretrained", "no-such.pt"], "no-such.pt: no weights there"),
+        (["check", "--json", "no-such-folder/c.json"], "no-such-folder/c.json: the folder is not there"),
         (["onnx", "--only", "generalist"], "--only generalist: size fast has no such network"),
         (["check", "--graphs", "no-such-folder"], "no-such-folder/manifest.json: no exported graphs there"),
         (["check", "--frames", "no-such-file.mp4"], "no-such-file.mp4: no frames could be read from it"),
