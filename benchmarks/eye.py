@@ -12,7 +12,8 @@ from ..export.runtime.base import Clean, Planes, Runtime
 
 
 class Eye:
-    """A Runtime that perceives with a CLIP by name (None: the one that ships) and pretrained tag or checkpoint file, and derains with `runtime`, which it closes.
+    """A Runtime that perceives with a CLIP by name (None: the one that ships) and pretrained tag or checkpoint file, and derains with `runtime`,
+    which it closes.
 
     ClipError (an OSError) if open_clip has no such CLIP; RuntimeMissing without the extra `train`.
     """
