@@ -20,6 +20,7 @@ from av.video.frame import PictureType
 
 from . import codec, fragments, hdr, hwaccel, part
 from .decode import Packet, Source, Video
+from .durations import Durations, Places
 from .errors import FullError, OptionError, WriteError, line
 from .frame import Frame, picture_of
 from .part import Facts, Kept
@@ -69,9 +70,6 @@ class Sink:
         self._remedy = remedy
         self._dts = -(1 << 62)
         self._held: Packet | None = None
-        self._ends = source.ends if source else None
-        self._last: tuple[int, int] | None = None
-        self._durations: dict[int, int] = {}
         self._encoded_frames = 0
         self._ending = deque[Frame]()
         self._begun, self._waiting = False, deque[Packet]()
@@ -80,13 +78,13 @@ class Sink:
         except OptionError as error:
             raise OptionError(f"{path}: {error}") from error
         self._counts = self.encoder in codec.COUNTING
-        self._even = container.format.name == "avi" and bool(source and source.even) and not self._counts
+        even = container.format.name == "avi" and bool(source and source.even) and not self._counts
         if self._counts:
             video = codec.counted(video)
-        elif self._even:
+        elif even:  # AVI's clock is the rate, too, where that is the same throughout
             video = replace(video, time_base=1 / video.rate)
-        self._step = round(1 / (video.rate * video.time_base))
-        self._count, self._shown = -1, cast("Frame | None", None)  # where frames are counted: the last place, and who has it
+        self._places = Places(video.rate, filled=self._counts) if self._counts or even else None
+        self._durations = Durations(video, source.ends if source else None, container.format.name in FRAGMENTED)
         self.layout = codec.choose_layout(self.encoder, video)
         self._on_gpu = video.resident and self.encoder in hwaccel.NVENC.values()
         self.tags, self.video = video.tags, in_layout(video, self.layout)
@@ -112,35 +110,11 @@ class Sink:
     def write(self, frame: Frame) -> None:
         """Encodes a frame, or takes it from the earlier run."""
         with self._faults():
-            for each in self._counted(frame):
-                self._lasting(each)
+            for each in self._places.put(frame) if self._places else (frame,):
+                self._durations.note(each)
                 kept = self.kept and not self.kept.done
                 for packet in self.kept.take(each) if self.kept and kept else self._encoded(each):
                     self._mux(packet)
-
-    def _lasting(self, frame: Frame) -> None:
-        """Notes how long a frame is shown: no longer than to the next one, whatever a file with B-frames may tell."""
-        if self._last:
-            begin, duration = self._last
-            self._durations[begin] = min(duration, frame.pts - begin)
-        self._last = frame.pts, frame.duration or self._step
-        self._durations[frame.pts] = self._last[1]
-
-    def _counted(self, frame: Frame) -> Iterator[Frame]:
-        """The frame; where frames are counted, at its place, after the one before it for every place between them. AVI's clock is the rate, too,
-        where that is the same throughout."""
-        if self._even:
-            self._count = max(self._count + 1, round(frame.seconds * self.video.rate))
-            yield frame.replace(pts=self._count, time_base=self.video.time_base, duration=1)
-            return
-        if not self._counts:
-            yield frame
-            return
-        place = max(self._count + 1, round(frame.seconds * self.video.rate))
-        last, self._shown = self._shown or frame, frame
-        first = self._count + 1 if self._count >= 0 else place
-        for self._count in range(first, place + 1):
-            yield (frame if self._count == place else last).replace(pts=self._count, time_base=self.video.time_base, duration=1)
 
     def finish(self) -> None:
         """Writes what the encoder still holds, and the end of the file."""
@@ -152,8 +126,8 @@ class Sink:
                 if few:
                     packet.dts = packet.pts  # x265 gives any number where the film is shorter than what it holds back
                 self._mux(packet)
-            if self._held and self._last:
-                self._send(self._held, self._rest(self._held, *self._last))
+            if self._held:
+                self._send(self._held, self._durations.rest(self._held))
             if self.tracks and not begun:
                 self.tracks.send(self._waiting)
             self.container.close()
@@ -181,29 +155,13 @@ class Sink:
         frame = frame if self._on_gpu else frame.landed()
         return picture_of(stored(frame, self.layout, self.tags, self._matrix))
 
-    def _rest(self, packet: Packet, begin: int, duration: int) -> int:
-        """How long the last packet lasts. In MP4 to the end, even if an encoder did not store the last picture last: else the edit list ends early.
-
-        begin, duration: of the last frame, which lasts no longer than the film.
-        """
-        shown = packet.pts or 0
-        if self._ends is not None and self._ends / self.video.time_base > begin:
-            duration = self._durations[begin] = min(duration, round(self._ends / self.video.time_base) - begin)
-        return begin + duration - shown if self._in_steps else self._durations.pop(shown, self._step)
-
-    @property
-    def _in_steps(self) -> bool:
-        """Whether packets last from one dts to the next, as fragments of MP4 need: where one is longer, FFmpeg moves the next."""
-        return self.container.format.name in FRAGMENTED
-
     def _mux(self, packet: Packet) -> None:
         """Sends the packet before this one."""
         if self.kept and packet.dts is not None:
             packet.dts = self._dts = max(packet.dts, self._dts + 1)  # where two encoders meet
         held, self._held = self._held, packet
         if held:
-            own = self._durations.pop(held.pts if held.pts is not None else -1, held.duration or 0)
-            self._send(held, packet.dts - held.dts if self._in_steps and packet.dts is not None and held.dts is not None else own)
+            self._send(held, self._durations.of(held, packet))
 
     def _send(self, packet: Packet, duration: int) -> None:
         packet.stream, packet.duration = self.stream, max(0, duration)
