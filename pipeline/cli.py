@@ -22,7 +22,6 @@ from ..models.spec import PATTERNS
 from . import hwaccel
 from .codec import Settings
 from .compare import WAYS
-from .decode import LIMIT, Span
 from .errors import FAULTS, WriteError
 from .live.address import SCHEMES, is_live
 from .part import left, note
@@ -31,6 +30,7 @@ from .progress import Lines, bar
 from .report import Report
 from .run import Interrupted, Job, check_targets, run
 from .trace import Trace
+from .video import LIMIT, Span
 
 EPILOG = """\
 IN and OUT are video files, pictures (.png, .jpg, ...), numbered pictures (img_%04d.png) or folders of pictures.

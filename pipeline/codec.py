@@ -11,9 +11,9 @@ from av.codec.codec import UnknownCodecError
 
 from ..export.runtime.threads import cores
 from . import hdr, hwaccel
-from .decode import Video
 from .errors import OptionError
 from .frame import LAYOUTS, Layout
+from .video import Video
 
 ENCODERS = {
     "h264": "libx264",

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .decode import Video
 from .frame import LAYOUTS, Frame, Plane
 from .hdr import Hdr
+from .video import Video
 
 WAYS = ("side", "split")
 

@@ -7,23 +7,23 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 import av
 
-from .errors import OpenError, OptionError, line
+from .errors import OpenError, line
 from .frame import Frame, Layout, nearest, planes_of
-from .hdr import Hdr, hdr_of
+from .hdr import hdr_of
 from .hwaccel import open_video
 from .joints import Joints
 from .place import file_url
 from .report import Report
 from .sidedata import NAMED, SPOKEN, display_matrix, side_data, turn
 from .times import Times
+from .video import LIMIT, LONGEST, Packet, Span, Video, check_size, convert
 
 if TYPE_CHECKING:
     from .resident import Resident
@@ -33,9 +33,6 @@ ANY_CLOCK = ("mpegts", "mpeg", "hls", "rtsp", "flv", "rtp", "asf")
 
 NO_TIMES = 0x80
 """FFmpeg's flag of formats without time stamps (AVFMT_NOTIMESTAMPS)."""
-
-LIMIT = 8192 * 8192
-"""Most pixels in a picture, unless told otherwise: more is taken for a decompression bomb."""
 
 DECLARED = ("mp4", "matroska", "avi", "flv", "asf", "nut")
 """Formats that tell how long the file is."""
@@ -48,11 +45,6 @@ FROM_ZERO = ("matroska", "asf", "nut")
 
 SHORT = Fraction(1, 2)
 """Seconds by which a file may be shorter than it tells: last packets may tell no duration."""
-
-Packet: TypeAlias = "av.Packet[Any]"
-
-LONGEST = 1e9
-"""Most seconds of a span, 30 years."""
 
 EARLIER = 1_000_000
 """Microseconds before its beginning from which all of a file is read: MPEG-TS would pass over its first key frame else."""
@@ -67,39 +59,6 @@ Keep = Callable[[av.VideoFrame], "Resident | None"]
 """Keeps a picture on the GPU, if it is there."""
 
 log = logging.getLogger("derain_video")
-
-
-@dataclass(frozen=True)
-class Span:
-    """The part of a file to take, in seconds from its beginning. duration None: to the end."""
-
-    start: float = 0.0
-    duration: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start <= LONGEST or not (self.duration is None or 0 < self.duration <= LONGEST):  # nan, too
-            raise OptionError(f"start {self.start:g} s, duration {self.duration} s: start at 0 or later and take more than 0 s")
-
-
-@dataclass(frozen=True)
-class Video:
-    """What an encoder must know of the frames before the first one. tags: range, matrix, primaries and transfer, in FFmpeg's numbers.
-    resident: frames are on the GPU."""
-
-    width: int
-    height: int
-    layout: Layout
-    time_base: Fraction = Fraction(1, 25)
-    rate: Fraction = Fraction(25)
-    frames: int = 0
-    codec: str = ""
-    tags: tuple[int, int, int, int] = (0, 2, 2, 2)
-    aspect: Fraction | None = None
-    matrix: tuple[int, ...] | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    disposition: int = 0
-    hdr: Hdr = Hdr()
-    resident: bool = False
 
 
 class Source:
@@ -364,13 +323,6 @@ def _last(packet: Packet, step: Fraction) -> Fraction:
     return begin * packet.time_base + (packet.duration * packet.time_base if packet.duration else step)
 
 
-def convert(picture: av.VideoFrame, layout: Layout, width: int, height: int) -> av.VideoFrame:
-    """The picture in that layout and size: itself if it is so already."""
-    if picture.format.name == layout.name and (picture.width, picture.height) == (width, height):
-        return picture
-    return picture.reformat(width, height, layout.name)
-
-
 @contextmanager
 def open_source(
     path: Path, span: Span, report: Report, limit: int = LIMIT, hardware: bool = False, keep: Keep | None = None
@@ -406,8 +358,3 @@ def _main_stream(container: av.container.InputContainer, path: Path) -> av.Video
         raise OpenError(f"{path}: {what}")
     usable[0].thread_type = "AUTO"  # frames as well as slices
     return usable[0]
-
-
-def check_size(width: int, height: int, limit: int, path: object) -> None:
-    if limit and width * height > limit:
-        raise OpenError(f"{path}: {width}x{height} is more than {limit} pixels; raise --max-pixels if the file is to be trusted")

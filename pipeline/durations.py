@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from .decode import Packet, Video
 from .frame import Frame
+from .video import Packet, Video
 
 
 class Places:

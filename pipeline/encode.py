@@ -19,7 +19,7 @@ from av.stream import Disposition
 from av.video.frame import PictureType
 
 from . import codec, fragments, hdr, hwaccel, part
-from .decode import Packet, Source, Video
+from .decode import Source
 from .durations import Durations, Places
 from .errors import FullError, OptionError, WriteError, line
 from .frame import Frame, picture_of
@@ -28,6 +28,7 @@ from .place import file_url
 from .report import Report
 from .stored import in_layout, stored
 from .tracks import FRAGMENTED, Tracks, titled, told
+from .video import Packet, Video
 
 COMMON_KEYS = frozenset(
     "title artist album_artist album comment genre date copyright description synopsis show episode_id network composer grouping "

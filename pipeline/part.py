@@ -20,10 +20,10 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 
 from ..export.lock import take
-from .decode import Packet
 from .errors import WriteError, line
 from .frame import Frame
 from .place import file_url
+from .video import Packet
 
 HELD = 16
 """No codec shows a picture after more than so many that follow it in the file."""

@@ -18,7 +18,6 @@ from typing import cast
 import av
 
 from . import embedded
-from .decode import LIMIT, Packet, Span, Video, check_size, convert
 from .embedded import Embedded
 from .errors import OpenError, WriteError, line
 from .films import filmed
@@ -27,6 +26,7 @@ from .place import file_url
 from .report import Report
 from .sidedata import turn
 from .stored import stored
+from .video import LIMIT, Packet, Span, Video, check_size, convert
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NUMBER = re.compile(r"%0?(\d*)d")

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from .decode import Video
 from .frame import Frame
+from .video import Video
 
 
 @contextmanager

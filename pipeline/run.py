@@ -19,7 +19,7 @@ from . import hwaccel, part
 from .ahead import ahead
 from .codec import Settings
 from .compare import aside, compared, mask_video, widened
-from .decode import LIMIT, Keep, Packet, Source, Span, Video, open_source
+from .decode import Keep, Source, open_source
 from .derain import DONE, align, restore
 from .encode import Sink, open_sink
 from .errors import DerainError, OptionError, WriteError
@@ -29,6 +29,7 @@ from .pictures import PictureSink, PictureSource, kind, open_pictures
 from .place import check_folder
 from .report import Report
 from .route import route
+from .video import LIMIT, Packet, Span, Video
 
 AHEAD = 4
 """Frames decoded before they are needed."""

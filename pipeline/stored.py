@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .decode import Video
 from .frame import Frame, Layout, Plane, picture_of, planes_of
+from .video import Video
 
 BT601 = frozenset((5, 6))
 """FFmpeg's numbers for the matrix of BT.601, of 625 lines and of 525: the same."""

@@ -12,9 +12,10 @@ import av
 from av.bitstream import BitStreamFilterContext
 
 from .carried import refusal, wears_headers
-from .decode import Packet, Source
+from .decode import Source
 from .place import file_url
 from .report import Report
+from .video import Packet
 
 OWN_KEYS = re.compile(
     r"(software|alpha_mode|major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_\w+|_statistics_\w+)(-\w+)?$", re.I

@@ -14,7 +14,6 @@ import pytest
 
 from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
-from derain_video.pipeline.decode import Video
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.live import adts
@@ -28,6 +27,7 @@ from derain_video.pipeline.live.programme import Programme
 from derain_video.pipeline.live.relay import forget
 from derain_video.pipeline.live.state import LiveReport
 from derain_video.pipeline.live.stream import LiveJob, Stream, run_live
+from derain_video.pipeline.video import Video
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from derain_video.pipeline.codec import Settings
-from derain_video.pipeline.decode import Span
 from derain_video.pipeline.errors import DerainError, OpenError, WriteError
 from derain_video.pipeline.part import left
 from derain_video.pipeline.run import Job, run
+from derain_video.pipeline.video import Span
 
 
 def paint(path: Path, shift: int = 0, size: tuple[int, int] = (64, 96), deep: bool = False, gray: bool = False) -> Path:

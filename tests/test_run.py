@@ -11,10 +11,10 @@ import pytest
 
 from derain_video.export.errors import GraphError
 from derain_video.pipeline.codec import Settings
-from derain_video.pipeline.decode import Span
 from derain_video.pipeline.errors import DerainError, OpenError, OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, planes_of
 from derain_video.pipeline.run import Interrupted, Job, run
+from derain_video.pipeline.video import Span
 
 VARIABLE = [0, 512, 700, 1500, 1513, 2600, 4000, 4096, 5000, 7777]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import av
 
-from ..decode import Packet
+from ..video import Packet
 
 LOOK = 500
 """Packets in which the first of the sound is looked for."""

@@ -17,9 +17,9 @@ from ...export.runtime import Runtime, load
 from ...models.options import Parser, number
 from ..cli import Stop, logged, network_options, signals
 from ..codec import PRESETS, Settings
-from ..decode import LIMIT
 from ..errors import FAULTS, OptionError
 from ..place import check_folder
+from ..video import LIMIT
 from .address import SCHEMES, Address, is_live, redacted
 from .intake import Reading
 from .state import LiveReport

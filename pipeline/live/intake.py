@@ -16,9 +16,9 @@ import av
 from av.stream import Discard
 
 from ..carried import wears_headers
-from ..decode import Packet, Video, check_size, convert
 from ..errors import DerainError, OpenError, line
 from ..frame import LAYOUTS, Frame, nearest, planes_of
+from ..video import Packet, Video, check_size, convert
 from . import adts
 from .address import SILENCE, Address, redacted
 from .clock import JUMP, STANDING, TICK, Backoff, Timeline

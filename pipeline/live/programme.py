@@ -11,10 +11,10 @@ from typing import cast
 import av
 
 from ..codec import Settings
-from ..decode import Video
 from ..errors import OptionError, line
 from ..frame import Frame, picture_of
 from ..stored import stored
+from ..video import Video
 from .clock import TICK
 
 KEY_EVERY = 1.0

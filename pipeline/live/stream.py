@@ -15,11 +15,11 @@ from typing import TypeAlias
 from ...export.runtime.base import Runtime
 from ...models.spec import NEIGHBOURS
 from ..codec import Settings
-from ..decode import LIMIT
 from ..derain import BEYOND, Held, clean, held
 from ..errors import OptionError, WriteError
 from ..frame import Frame
 from ..route import route
+from ..video import LIMIT
 from .address import Address, check_target
 from .intake import Arrival, Ended, Intake, Reading
 from .outlet import Outlet
