@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,6 +18,8 @@ from derain_video.models.align import darker
 from derain_video.models.spec import PATTERNS
 from derain_video.pipeline.hdr import Hdr
 from derain_video.pipeline.hdr import options as hdr_options
+from derain_video.pipeline.report import Report
+from derain_video.pipeline.run import Job, run
 
 
 @dataclass
@@ -208,6 +211,12 @@ def _no_thread_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     left = [thread.name for thread in threading.enumerate() if thread.name == "derain-ahead"]
     assert not left, f"{request.node.name} left {left}"
+
+
+def go(source: Path, runtime: FakeRuntime, target: str = "out.mp4", **options: Any) -> tuple[Path, Report]:
+    """The output, beside its input, and the report of a job."""
+    job = Job(source, source.parent / target, **options)
+    return job.target, run(job, runtime)
 
 
 @dataclass
