@@ -196,7 +196,7 @@ def ablation(options: argparse.Namespace) -> Result:
     folder: Path | None = options.weights
     with (
         load("torch", model=options.model, precision="fp32", threads=options.threads, folder=folder) as runtime,
-        Generalist(options.model, folder, options.threads or 1) as one,
+        Generalist(options.model, folder, options.threads) as one,
     ):
         return report.ablation(options, runtime, one)
 

@@ -6,7 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +14,8 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from .metrics import LEAST
 
 CLIPS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m")
 STILLS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -43,6 +45,10 @@ class Clip:
 
     def with_planes(self, y: Bytes, uv: Bytes) -> Clip:
         return replace(self, y=y, uv=uv)
+
+    def at(self, places: Sequence[int]) -> Clip:
+        """The frames in these places."""
+        return self.with_planes(self.y[list(places)], self.uv[list(places)])
 
 
 def footage(folder: Path, frames: int = 0, clips: int = 0) -> list[Clip]:
@@ -74,6 +80,8 @@ def read(path: Path, frames: int = 0, camera: str = "") -> Clip:
     except (av.FFmpegError, IndexError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise FootageError(f"{path}: cannot be read as a picture or video: {why}; give another, or take it out of the folder") from error
+    if min(y.shape[1:]) < LEAST:
+        raise FootageError(f"{path}: has less than {LEAST} pixels a side, too few to measure; take it out of the folder")
     return Clip(path.stem, y, uv, rate, "still" if path.suffix.lower() in STILLS else camera)
 
 
@@ -93,6 +101,11 @@ def resized(clip: Clip, size: tuple[int, int]) -> Clip:
 
     width, height = size
     return clip.with_planes(scaled(clip.y, width, height), np.stack([scaled(uv, width // 2, height // 2) for uv in clip.uv]))
+
+
+def to_and_fro(length: int, count: int) -> list[int]:
+    """Places of `count` frames of a clip that is played forth and back, so that nothing jumps."""
+    return list(islice(cycle([*range(length), *range(length - 2, 0, -1)]), count))
 
 
 def decode(file: str | BinaryIO, frames: int = 0) -> tuple[Bytes, Bytes]:

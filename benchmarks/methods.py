@@ -16,7 +16,7 @@ from ..pipeline.route import route
 from .footage import Bytes, Clip
 
 REACH = 2
-"""Frames before and after that the median looks at, as many as ours does."""
+"""Frames before and after that the median looks at."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ import numpy.typing as npt
 Plane = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
+PEAK = 255.0
+
+LEAST = 11
+"""Pixels of the window's side."""
+
 SAME_DB = 100.0
 """PSNR given for pictures that are equal, so that means stay finite."""
 
@@ -26,28 +31,28 @@ def matlab_luma(rgb: Plane) -> Floats:
     return 16.0 + np.asarray(rgb, np.float64) @ weights
 
 
-def psnr(a: Plane, b: Plane, peak: float = 255.0) -> float:
+def psnr(a: Plane, b: Plane) -> float:
     """Peak signal-to-noise ratio in dB, at most SAME_DB."""
     error = float(np.mean(np.square(np.asarray(a, np.float64) - b)))
-    return SAME_DB if error == 0 else min(SAME_DB, 10.0 * math.log10(peak * peak / error))
+    return SAME_DB if error == 0 else min(SAME_DB, 10.0 * math.log10(PEAK**2 / error))
 
 
-def ssim(a: Plane, b: Plane, peak: float = 255.0) -> float:
-    """Structural similarity, -1..1. Pictures are at least 11 x 11."""
-    if min(a.shape) < 11:
-        raise ValueError(f"SSIM needs pictures of at least 11 x 11 pixels, not {a.shape[1]} x {a.shape[0]}")
+def ssim(a: Plane, b: Plane) -> float:
+    """Structural similarity, -1..1. ValueError for pictures of less than LEAST pixels a side."""
+    if min(a.shape) < LEAST:
+        raise ValueError(f"SSIM needs pictures of at least {LEAST} x {LEAST} pixels, not {a.shape[1]} x {a.shape[0]}")
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     mean_x, mean_y = _window(x), _window(y)
     var_x, var_y = _window(x * x) - mean_x**2, _window(y * y) - mean_y**2
     both = _window(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     top = (2 * mean_x * mean_y + c1) * (2 * both + c2)
     return float(np.mean(top / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))))
 
 
 def _window(x: Floats) -> Floats:
     """Gaussian mean over 11 x 11, where it fits: (H, W) -> (H-10, W-10)."""
-    return cast(Floats, cv2.GaussianBlur(x, (11, 11), 1.5)[5:-5, 5:-5])
+    return cast(Floats, cv2.GaussianBlur(x, (LEAST, LEAST), 1.5)[5:-5, 5:-5])
 
 
 def temporal_error(now: Plane, before: Plane, truth: Plane, truth_before: Plane) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from ..export.runtime.threads import cores
+from ..models.origin import commit
 
 PACKAGES = ("derain-video", "numpy", "av", "opencv-python-headless", "onnxruntime", "openvino", "torch", "tensorrt")
 
@@ -21,13 +23,8 @@ def origin() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": {"processor": _processor(), "cores": cores(), "system": platform.platform(), "gpu": _gpu()},
         "versions": {"python": platform.python_version()} | {name: v for name in PACKAGES if (v := _version(name))},
-        "commit": _commit(),
+        "commit": commit(),
     }
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -46,15 +43,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _commit() -> str | None:
-    """The commit of the source folder, with + when it has changes; None in an installed package."""
-    root = str(Path(__file__).resolve().parent.parent)
-    if not (Path(root) / ".git").exists():
-        return None
-    commit = _said("git", "-C", root, "rev-parse", "--short=12", "HEAD")
-    return f"{commit}+" if commit and _said("git", "-C", root, "status", "--porcelain", "-uno") else commit
 
 
 def _said(*command: str) -> str | None:

@@ -89,6 +89,8 @@ def _fitting(out: RGB, truth: RGB, method: str, pair: Pair) -> RGB:
     if out.shape != truth.shape:
         sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in (out, truth))
         raise FootageError(f"{method}, {pair.name}: the result and the truth have {sizes} pixels; they must agree")
+    if min(out.shape[:2]) < metrics.LEAST:
+        raise FootageError(f"{method}, {pair.name}: has less than {metrics.LEAST} pixels a side, too few to measure; take it out of the folder")
     return out
 
 

@@ -17,7 +17,7 @@ from ..models.spec import PATTERNS
 from ..pipeline.derain import derain
 from ..pipeline.report import Report
 from ..pipeline.route import Perceiver, Routing, route
-from .footage import Bytes, Clip, resized
+from .footage import Bytes, Clip, resized, to_and_fro
 from .kinds import KINDS, render
 from .methods import frames
 
@@ -28,7 +28,7 @@ FADE = 12
 """Frames over which one clip becomes the next where there are no cuts."""
 
 TAKE = 250
-"""Frames of a take: a clip played forth and back, so that nothing jumps."""
+"""Frames of a take: a clip played forth and back."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Joined:
 def measure(clips: Sequence[Clip], perceiver: Perceiver, seed: int = 0) -> list[Joined]:
     """The clips, each under a kind of weather drawn for it, as takes of their own, joined by cuts, and joined by fades."""
     order = shuffled(clips, seed)
-    ways = {"none": [take(clip, TAKE) for clip in order], "cuts": [joined(order, 0)], "fades": [joined(order, FADE)]}
+    ways = {"none": [_take(clip) for clip in order], "cuts": [joined(order, 0)], "fades": [joined(order, FADE)]}
     return [_routed(name, those, perceiver) for name, those in ways.items()]
 
 
@@ -61,7 +61,7 @@ def share(clips: Sequence[Clip], runtime: Runtime, seed: int = 0) -> float:
     draw, routing, all_of_it = random.Random(seed), 0.0, 0.0
     rain = [kind for kind in KINDS if not kind.dry]
     for clip in clips:
-        seen = take(render(draw.choice(rain), resized(clip, SIZE))[0], TAKE)
+        seen = _take(render(draw.choice(rain), resized(clip, SIZE))[0])
         begin = time.process_time()
         routed = list(route(iter(frames(seen)), runtime, Report()))
         routing += time.process_time() - begin
@@ -79,11 +79,8 @@ def shuffled(clips: Sequence[Clip], seed: int) -> list[Clip]:
     return seen
 
 
-def take(clip: Clip, count: int) -> Clip:
-    """A clip played forth and back until it has `count` frames."""
-    there_and_back = [*range(len(clip)), *range(len(clip) - 2, 0, -1)]
-    places = [there_and_back[number % len(there_and_back)] for number in range(count)]
-    return clip.with_planes(clip.y[places], clip.uv[places])
+def _take(clip: Clip) -> Clip:
+    return clip.at(to_and_fro(len(clip), TAKE))
 
 
 def joined(clips: Sequence[Clip], fade: int) -> Clip:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 
-from .footage import Bytes, Clip, frame, from_rgb, read
+from .footage import Bytes, Clip, frame, from_rgb, read, resized, to_and_fro
 from .kinds import named, render
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}
@@ -22,7 +20,7 @@ SHOT = 24
 
 def scene(size: tuple[int, int], clip: Path | None = None) -> Clip:
     """SHOT rainy frames of a size: a pan over a made picture, or the frames of a clip brought to that size."""
-    clean = _scaled(read(clip, SHOT), size) if clip else _pan(size)
+    clean = resized(read(clip, SHOT), size) if clip else _pan(size)
     return render(named("depths"), clean)[0]
 
 
@@ -38,13 +36,6 @@ def _pan(size: tuple[int, int]) -> Clip:
     return _clip([from_rgb(picture[:, 2 * t : 2 * t + width]) for t in range(SHOT)])
 
 
-def _scaled(clip: Clip, size: tuple[int, int]) -> Clip:
-    half = (size[0] // 2, size[1] // 2)
-    y = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in clip.y]
-    uv = [np.stack([cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in pair]) for pair in clip.uv]
-    return _clip([(np.asarray(a, np.uint8), np.asarray(b, np.uint8)) for a, b in zip(y, uv, strict=True)])
-
-
 def _clip(planes: list[tuple[Bytes, Bytes]]) -> Clip:
     y, uv = (np.stack(each) for each in zip(*planes, strict=True))
     return Clip("scene", y, uv)
@@ -55,12 +46,6 @@ def write(path: Path, clip: Clip, count: int) -> None:
     with av.open(str(path), "w") as box:
         stream = box.add_stream("libx264", rate=25, options={"crf": "20", "preset": "ultrafast"})
         stream.height, stream.width, stream.pix_fmt = *clip.y.shape[1:], "yuv420p"
-        for t in islice(_to_and_fro(len(clip)), count):
+        for t in to_and_fro(len(clip), count):
             box.mux(stream.encode(frame(clip.y[t], clip.uv[t])))
         box.mux(stream.encode(None))
-
-
-def _to_and_fro(length: int) -> Iterator[int]:
-    while True:
-        yield from range(length)
-        yield from range(length - 2, 0, -1)

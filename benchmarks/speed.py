@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..export.runtime.base import Runtime
+from ..export.runtime.threads import cores
 from ..models.align import Seen, near
 from ..models.planes import pad
 from ..pipeline import tiles
@@ -28,7 +29,6 @@ from ..pipeline.report import Report
 from ..pipeline.run import aligners, side_by_side
 from .footage import Clip, FootageError
 from .methods import frames
-from .origin import cores
 
 COMMAND = """
 import sys

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import cycle, islice
 
 import numpy as np
 
 from . import metrics
-from .footage import Clip
+from .footage import Clip, to_and_fro
 from .kinds import Kind, render
 from .methods import Method
 
@@ -42,13 +41,7 @@ def measure(kinds: Sequence[Kind], clips: Sequence[Clip], method: Method) -> Ite
     """Each kind over each clip; clips have at least SHOT frames."""
     for clip in clips:
         for kind in kinds:
-            yield _measured(kind, to_and_fro(clip), method)
-
-
-def to_and_fro(clip: Clip, frames: int = FRAMES) -> Clip:
-    """The first SHOT frames of a clip forwards and backwards."""
-    order = list(islice(cycle([*range(SHOT), *range(SHOT - 2, 0, -1)]), frames))
-    return clip.with_planes(clip.y[order], clip.uv[order])
+            yield _measured(kind, clip.at(to_and_fro(SHOT, FRAMES)), method)
 
 
 def _measured(kind: Kind, clip: Clip, method: Method) -> Stable:

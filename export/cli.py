@@ -199,3 +199,7 @@ def _need(*modules: str) -> None:
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise RuntimeMissing(f"{module} is not installed: pip install 'derain-video[train]'")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Planes = NDArray[np.uint8]
 PATTERNS = ("clear", "light", "heavy", "downpour")
-HERE, SIDE, MANY, EVERY = Path(__file__).parent, 224, 540, 30  # the pattern is perceived anew every EVERY frames
+HERE, SIDE, MANY, EVERY, DRY = Path(__file__).parent, 224, 540, 30, 0.57  # the pattern is perceived anew every EVERY frames
 
 
 @cache
@@ -42,7 +42,7 @@ def pattern(frame: av.VideoFrame, precision: str) -> str:
         found.append(session(("perception",), precision).run(None, {"views": views})[0])
         height, width = height // 2, width // 2
     scores = min(found, key=lambda each: float(each[0]))
-    return "clear" if scores[0] > 0.57 else PATTERNS[1 + int(scores[1:].argmax())]
+    return "clear" if scores[0] > DRY else PATTERNS[1 + int(scores[1:].argmax())]
 
 
 def padded(planes: Planes, unit: int) -> Planes:

@@ -39,7 +39,7 @@ def add(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
     path = folder / FILE
     known = read(folder) if path.is_file() else {}
     known.update({name: dict(entry) for name, entry in entries.items()})
-    draft = path.with_suffix(".tmp")
+    draft = folder / f"{FILE}.{os.getpid()}.tmp"  # another run may write one, too
     draft.write_text(json.dumps({"graphs": dict(sorted(known.items()))}, indent=1) + "\n", encoding="utf-8")
     os.replace(draft, path)
 

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models import align, planes
-from ..models.spec import NEIGHBOURS, STILL
+from ..models.spec import AROUND, NEIGHBOURS, STILL
 from ..models.views import views
 from .errors import GraphError
 from .runtime.base import Planes
 
 SAMPLE = Path(__file__).parent.parent / "examples" / "sample.mp4"
-WINDOW = 2
-"""Frames before and after one that its state is made of."""
+WINDOW = AROUND // 2
+"""Frames before and after one that its state is made of, as in files."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Probe:
 
 
 def drawn(height: int = 192, width: int = 256, peak: int = 255, seed: int = 0) -> Probe:
-    """A window of five frames of soft shapes under bright streaks. Values reach from 0 to `peak`; uint8 if that is 255, else uint16."""
+    """A window of frames of soft shapes under bright streaks. Values reach from 0 to `peak`; uint8 if that is 255, else uint16."""
     random = np.random.default_rng(seed)
     scene = cv2.resize(random.random((9, 12)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     lumas = [_scaled(np.maximum(scene, _streaks(random, height, width)), peak) for _ in range(2 * WINDOW + 1)]

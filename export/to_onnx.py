@@ -6,7 +6,6 @@ Opset 20: within what TensorRT's parser reads (9 to 25). Height and width are dy
 from __future__ import annotations
 
 import os
-import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
+from ..models.origin import commit
 from ..models.spec import MULTIPLE, QUALITY, SPECS, STILL
 from . import manifest, parity
 from .graph import DTYPES, PERCEPTION, Graph
@@ -117,11 +117,11 @@ def compare(net: nn.Module, data: bytes, graph: Graph, frames: Sequence[Probe]) 
     for frame in frames:
         with torch.inference_mode():
             wanted = net(*tensors(graph, frame))
-        pairs += _pictures(graph, wanted, session.run(list(graph.outputs), feed(graph, frame)))
+        pairs += _pictures(wanted, session.run(list(graph.outputs), feed(graph, frame)))
     return parity.between(pairs, 255 if graph.network == PERCEPTION else frames[0].peak)
 
 
-def _pictures(graph: Graph, wanted: Tensor | tuple[Tensor, ...], got: list[NDArray[Any]]) -> list[tuple[Planes, Planes]]:
+def _pictures(wanted: Tensor | tuple[Tensor, ...], got: list[NDArray[Any]]) -> list[tuple[Planes, Planes]]:
     """What is compared: clean planes, or scores in units of 1/255."""
     if isinstance(wanted, Tensor):
         return [((wanted.numpy() * 255).round().astype(np.uint8), (got[0] * 255).round().astype(np.uint8))]
@@ -169,15 +169,3 @@ def keep(folder: Path, graph: Graph, data: bytes, found: Parity) -> None:
         "parity": found.entry(),
     }
     manifest.add(folder, {graph.file: entry})
-
-
-def commit() -> str:
-    """The commit of this checkout, with a plus where files differ from it; "unknown" outside a checkout."""
-    here = Path(__file__).parent.parent
-    if not (here / ".git").exists():
-        return "unknown"
-    try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty=+", "--abbrev=12"], cwd=here, capture_output=True, text=True)
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"

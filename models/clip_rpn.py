@@ -20,7 +20,8 @@ from .views import look
 
 @dataclass(frozen=True)
 class Picture:
-    """A derained picture. y: (H, W); uv: (2, ceil(H/2), ceil(W/2)); mask: (H, W) uint8; scores: of each pattern; pattern: the one routed to."""
+    """A derained picture. y: (H, W); uv: (2, ceil(H/2), ceil(W/2)); mask: (H, W) uint8; pattern: the one routed to; scores: of each pattern, none if
+    it was told."""
 
     y: Planes
     uv: Planes
@@ -39,9 +40,11 @@ class ClipRpn(nn.Module):
 
     @torch.no_grad()
     def forward(self, y: Planes, uv: Planes, pattern: str | None = None, peak: int = 255) -> Picture:
-        """Derains one picture. y: (H, W) and uv: (2, ceil(H/2), ceil(W/2)), uint8 or uint16 up to `peak`; pattern: skips perception."""
-        found = look(lambda shots: self.perceiver(torch.from_numpy(shots)).tolist(), y, uv, peak)
-        scores, pattern = dict(zip(PATTERNS, found, strict=True)), pattern or routed(found)
+        """Derains one picture. y: (H, W) and uv: (2, ceil(H/2), ceil(W/2)), uint8 or uint16 up to `peak`; pattern: spares perception."""
+        scores: dict[str, float] = {}
+        if pattern is None:
+            found = look(lambda shots: self.perceiver(torch.from_numpy(shots)).tolist(), y, uv, peak)
+            scores, pattern = dict(zip(PATTERNS, found, strict=True)), routed(found)
         if pattern == "clear":
             return Picture(y, uv, np.zeros(y.shape, np.uint8), pattern, scores)
         planes = [torch.from_numpy(plane) for plane in pad(y, uv, near([Seen(y, peak)], 0))]

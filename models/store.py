@@ -20,6 +20,10 @@ WEIGHTS = Path(__file__).parent / "weights"
 """Where the weights that ship lie."""
 
 
+class WeightsError(OSError, ValueError):
+    """A file that holds no weights, or not those of this network; one line that names it."""
+
+
 def save(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Writes `state` under a temporary name and renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,30 +39,30 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a weights file. FileNotFoundError names the file and how to make it; ValueError: it holds no weights."""
+    """Tensors and metadata of a weights file. FileNotFoundError names the file and how to make it; WeightsError: it holds none."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no weights there; train them with derain-train, or give the folder that holds them")
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{path}: is no whole file of weights: {error}; train them with derain-train") from error
+        raise WeightsError(f"{path}: is no whole file of weights: {error}; train them with derain-train") from error
 
 
 def fit(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Puts weights, read from `path`, into a network. ValueError if they are another network's."""
+    """Puts weights, read from `path`, into a network. WeightsError if they are another network's."""
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{path}: holds the weights of a network of another shape") from error
+        raise WeightsError(f"{path}: holds the weights of a network of another shape") from error
 
 
 def checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """What a training run has left to go on from. ValueError if it is damaged."""
+    """What a training run has left to go on from. WeightsError if it is damaged."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: is no whole checkpoint; remove it, and the run begins anew") from error
+        raise WeightsError(f"{path}: is no whole checkpoint; remove it, and the run begins anew") from error
     return state
 
 

@@ -21,7 +21,7 @@ from .derain import AFTER, BEFORE
 from .derain import derain as derain_frames
 from .frame import LAYOUTS, Frame, Plane
 from .report import Report
-from .route import route
+from .route import check_pattern, route
 
 SLOWEST = 0.001
 """Fewest frames per second."""
@@ -32,11 +32,13 @@ NAMES = {(2, 8): "gray", (2, 16): "gray16le", (3, 8): "rgb24", (3, 16): "rgb48le
 class Derainer:
     """Takes rain out of pictures: RGB (H, W, 3) or gray (H, W), uint8, or uint16 over its whole range.
 
-    runtime: a name for export.runtime.load, or an open runtime, which then stays the caller's to close.
+    runtime: auto, onnx, openvino, torch or tensorrt, or an open runtime, which then stays the caller's to close and has a model and a precision
+        of its own. model: size of the networks, fast or quality. precision: auto, fp32, bf16, fp16 or int8, as far as the runtime has it.
     pattern: one of PATTERNS, or auto to look. rate: frames per second of a film, for the router's clock.
     by_pattern: every picture goes to the sub-network of its pattern, as the paper routes; else one alone goes to that of stills, and
         those of a film without look-ahead to that of the past. whole: pictures of very many lines are derained at their own size.
-    report: counts of what was done. Use it in a `with`, or close it. One caller at a time. ValueError for an option not offered.
+    report: counts of what was done. Use it in a `with`, or close it. One caller at a time. ValueError for an option not offered, RuntimeMissing
+        (an ImportError) for a runtime that is not there.
     """
 
     def __init__(
@@ -51,7 +53,10 @@ class Derainer:
     ) -> None:
         if not SLOWEST <= rate < float("inf"):
             raise ValueError(f"rate {rate}: give {SLOWEST} frames/s or more")
+        check_pattern(pattern)
         self.owns = isinstance(runtime, str)
+        if not self.owns and (model, precision) != ("fast", "auto"):
+            raise ValueError(f"model {model}, precision {precision}: an open runtime has its own; leave them out")
         self.runtime: Runtime = load(runtime, model=model, precision=precision) if isinstance(runtime, str) else runtime
         self.pattern, self.time_base = pattern, 1 / Fraction(rate).limit_denominator(1001 * 60)
         self.by_pattern, self.whole = by_pattern, whole

@@ -25,7 +25,7 @@ from .compare import WAYS
 from .errors import FAULTS, WriteError
 from .live.address import SCHEMES, is_live
 from .part import left, note
-from .pictures import ENDINGS, NUMBER
+from .pictures import ENDINGS, kind, listed
 from .progress import Lines, bar
 from .report import Report
 from .run import Interrupted, Job, check_targets, run
@@ -142,8 +142,8 @@ def _run(args: argparse.Namespace, stop: Stop) -> int:
     for path in filter(None, (job.target, job.mask, args.report, args.trace)):
         _may_replace(path, args)
     for target in filter(None, (None if job.resume else job.target, job.mask)):
-        how = "--resume continues it, -y begins anew" if note(target).exists() else "-y begins anew"
         for path in left(target):
+            how = "--resume continues it, -y begins anew" if note(target).exists() else "-y begins anew"
             _may_replace(path, args, f"is left of a run that was cut off; {how}")
     with load(args.runtime, model=args.model, precision=args.precision, threads=args.threads) as runtime:
         report.facts = _facts(args, runtime)
@@ -204,9 +204,7 @@ def _may_replace(path: Path, args: argparse.Namespace, why: str = "is there alre
 def _there(path: Path) -> bool:
     if path.is_dir():
         return any(p.suffix.lower() in ENDINGS for p in path.iterdir())
-    if path.suffix.lower() in ENDINGS and NUMBER.search(path.name):
-        return any(path.parent.glob(NUMBER.sub("[0-9]*", path.name, count=1)))
-    return path.exists()
+    return bool(listed(path, "sequence")) if kind(path) == "sequence" else path.exists()
 
 
 def _path(text: str) -> Path:

@@ -257,7 +257,7 @@ class Source:
         if not left and self.container.duration:
             left = round(self.container.duration / 1_000_000 * self.rate)
         if self.span.start or self.span.duration:
-            left = round(min(self.span.duration or 1e9, left / self.rate - self.span.start) * self.rate)
+            left = round(min(self.span.duration or LONGEST, left / self.rate - self.span.start) * self.rate)
         metadata = dict(stream.metadata)
         if self.span.start and metadata.pop("timecode", ""):
             self.report.note(f"{self.path}: not kept: the time code, which --start would move")

@@ -193,6 +193,7 @@ def clean(window: list[Held], at: int, runtime: Runtime) -> Frame:
 
 
 def aligned(window: list[Held], at: int, before: int, after: int, number: int = 0, by_pattern: bool = False) -> Ready:
+    """The frame in place `at` of its window, ready for its network. before, after, by_pattern: as of `derain`; number: of the frame."""
     frame, by = window[at].frame, window[at].by
     seen = [each.seen for each in window]
     chosen = frame.pattern if by_pattern else network(frame.pattern, len(window) - 1, live=not after)
@@ -213,6 +214,7 @@ def network(pattern: str, neighbours: int, live: bool) -> str:
 
 
 def restored(ready: Ready, runtime: Runtime) -> Frame:
+    """The clean frame, with its mask, of one that is no `clear`."""
     frame, peak = ready.frame, ready.frame.layout.peak
     if frame.resident and ready.sources:
         return frame.replace(planes=(), picture=None, resident=frame.resident.derained(runtime, ready.network, ready.sources, ready.scale))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -54,12 +55,13 @@ def alone(path: Path) -> Iterator[None]:
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {line(error)}") from error
     with file:
-        if not _take(file.fileno()):
+        if not _take(file.fileno()) or not _there(file.fileno(), path):
             raise WriteError(f"{path}: {WRITTEN}")
         try:
             yield
         finally:
-            file.close()
+            if os.name == "nt":  # where nobody may remove what is open
+                file.close()
             lock(path).unlink(missing_ok=True)
 
 
@@ -80,6 +82,14 @@ def _take(descriptor: int) -> bool:
         return True
 
 
+def _there(descriptor: int, path: Path) -> bool:
+    """Whether the lock is still the one that others find: who had it before may have removed it meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), lock(path).stat())
+    except OSError:
+        return False
+
+
 def lock(path: Path) -> Path:
     """What a run holds locked while it writes the output: a file of its own, since some file systems let nobody write what is locked."""
     return path.with_name(f"{path.name}.lock")
@@ -91,6 +101,7 @@ def left(path: Path) -> list[Path]:
 
 
 def write_note(path: Path, facts: Facts) -> None:
+    """Writes the note of the job that writes `path`. WriteError if that fails."""
     try:
         note(path).write_text(json.dumps(facts) + "\n", encoding="utf-8")
     except OSError as error:

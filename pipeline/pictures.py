@@ -66,7 +66,7 @@ class PictureSource:
         self.copied: deque[Packet] = deque()
         first = int(Fraction(span.start).limit_denominator(1_000_000) * rate)
         last = None if span.duration is None else first + max(1, round(span.duration * rate))
-        self.paths = _listed(path, self.kind)[first:last]
+        self.paths = listed(path, self.kind)[first:last]
         if not self.paths:
             raise OpenError(f"{path}: no picture there; {', '.join(ENDINGS)} are read")
         if self.kind == "folder" and (others := _others(path)):
@@ -228,7 +228,8 @@ def _layout(layout: Layout, encoder: str) -> Layout:
     return LAYOUTS["rgb48le" if deep else "rgb24"]
 
 
-def _listed(path: Path, what: str) -> list[Path]:
+def listed(path: Path, what: str) -> list[Path]:
+    """The pictures that are there. what: as `kind` tells it."""
     if what == "picture":
         return [path]
     if what == "folder":

@@ -266,13 +266,18 @@ class Router:
         self.rivals.clear()
 
 
+def check_pattern(pattern: str) -> None:
+    """OptionError for what is neither auto nor one of PATTERNS."""
+    if pattern not in ("auto", *PATTERNS):
+        raise OptionError(f"pattern {pattern!r} is not known; choose auto or one of {', '.join(PATTERNS)}")
+
+
 def route(frames: Iterator[Frame], perceiver: Perceiver, report: Report, pattern: str = "auto", limits: Routing | None = None) -> Iterator[Frame]:
     """Frames with their pattern. pattern: one of PATTERNS for all of them, without a look; auto perceives."""
     if pattern == "auto":
         yield from map(Router(perceiver, report, limits), frames)
         return
-    if pattern not in PATTERNS:
-        raise OptionError(f"pattern {pattern!r} is not known; choose auto or one of {', '.join(PATTERNS)}")
+    check_pattern(pattern)
     cuts = Cuts(limits or Routing())
     for frame in frames:
         yield frame.replace(pattern=pattern, cut=cuts.at(signature(luma(frame), frame.layout.peak)) or frame.cut)

@@ -178,6 +178,7 @@ def _heard(source: Reader, end: Fraction) -> deque[Packet]:
 
 
 def open_reader(job: Job, report: Report, keep: Keep | None = None) -> AbstractContextManager[Reader]:
+    """The job's input, a video or pictures, for a `with`. keep: as of open_source. OpenError as there."""
     if kind(job.source) == "video":
         return open_source(job.source, job.span, report, job.limit, job.hardware, keep)
     return _pictures(job, report)

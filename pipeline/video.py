@@ -62,5 +62,6 @@ def convert(picture: av.VideoFrame, layout: Layout, width: int, height: int) -> 
 
 
 def check_size(width: int, height: int, limit: int, path: object) -> None:
+    """OpenError for a picture of more than `limit` pixels; 0 takes any. path: what it is from."""
     if limit and width * height > limit:
         raise OpenError(f"{path}: {width}x{height} is more than {limit} pixels; raise --max-pixels if the file is to be trusted")

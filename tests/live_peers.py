@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -172,7 +173,7 @@ def live(job, runtime, **options):
 
 
 def job_of(source, *targets, **options):
-    reading = Reading(backoff=Backoff(0.2, 1.0), **{k: options.pop(k) for k in ("wait", "attempts", "transport") if k in options})
+    reading = Reading(backoff=partial(Backoff, 0.2, 1.0), **{k: options.pop(k) for k in ("wait", "attempts", "transport") if k in options})
     return LiveJob(Address(str(source)), tuple(Address(str(t)) for t in targets), reading, **options)
 
 

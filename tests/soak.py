@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def soak(seconds: float, every: float, runtime: Runtime) -> tuple[LiveReport, li
         server = opened.enter_context(Running())
         publisher = opened.enter_context(Publisher(server.url("in")))
         reader = opened.enter_context(Reader(server.url("out")))
-        job = LiveJob(Address(server.url("in")), (Address(server.url("out")),), Reading(backoff=Backoff(0.3, 2.0)))
+        job = LiveJob(Address(server.url("in")), (Address(server.url("out")),), Reading(backoff=partial(Backoff, 0.3, 2.0)))
         thread = threading.Thread(target=run_live, args=(job, runtime, report, stop))
         thread.start()
         begin = last = time.monotonic()

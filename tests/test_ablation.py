@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from derain_video.benchmarks import ablation, cli, perception, stability, temporal
-from derain_video.benchmarks.footage import Clip, frame
+from derain_video.benchmarks.footage import Clip, frame, to_and_fro
 from derain_video.benchmarks.kinds import named
 from derain_video.benchmarks.lookalikes import LOOKALIKES, dressed
 from derain_video.benchmarks.methods import Result, untouched
@@ -114,7 +114,7 @@ def test_perception_as_a_command(folder: Path, tmp_path: Path, monkeypatch: pyte
 
 
 def test_to_and_fro_shows_the_same_pictures_in_both_spans(clip: Clip) -> None:
-    long = stability.to_and_fro(clip)
+    long = clip.at(to_and_fro(stability.SHOT, stability.FRAMES))
     assert len(long) == 300 and np.array_equal(long.y[stability.EARLY], long.y[stability.LATE])
     assert not np.array_equal(long.y[50], long.y[51])
 

@@ -65,3 +65,9 @@ def test_no_picture(runtime, bad):
 def test_no_array(runtime, bad):
     with pytest.raises(ValueError, match="is no picture: give an array"):
         Derainer(runtime)(bad)
+
+
+@pytest.mark.parametrize("options, said", [({"pattern": "hail"}, "'hail' is not known"), ({"model": "quality"}, "an open runtime has its own")])
+def test_options_that_are_not_offered(runtime, options, said):
+    with pytest.raises(ValueError, match=said):
+        Derainer(runtime, **options)

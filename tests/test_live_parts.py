@@ -16,7 +16,7 @@ from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
-from derain_video.pipeline.live import adts
+from derain_video.pipeline.live import adts, outlet
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
@@ -57,7 +57,7 @@ def test_credentials_are_not_shown(url, shown):
     ],
 )
 def test_credentials_of_odd_forms_are_not_shown(url, shown):
-    assert str(Address(url)) == shown and Address(url).secret()
+    assert str(Address(url)) == shown and Address(url).secret
 
 
 @pytest.mark.parametrize("enough, count", [(False, adts.LOOK), (True, 1)])
@@ -259,6 +259,17 @@ def test_an_output_that_never_opens_was_sent_nothing(clip, runtime):
         run_live(job, runtime, report)
     (output,) = report.outputs
     assert (report.frames, output.sent, output.dropped) == (20, 0, 20)
+
+
+def test_an_output_whose_process_cannot_be_fed_hangs_nothing(clip, runtime, tmp_path, monkeypatch):
+    def refused(*args):
+        raise ValueError("'nut' takes none of it")
+
+    monkeypatch.setattr(outlet, "Relay", refused)
+    report = LiveReport()
+    with pytest.raises(WriteError, match="took none of 20 frames"):
+        run_live(LiveJob(Address(str(clip())), (Address(str(tmp_path / "rec.mkv")),)), runtime, report)
+    assert report.outputs[0].dropped == 20 and report.outputs[0].reconnects
 
 
 @pytest.mark.parametrize(

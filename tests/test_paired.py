@@ -13,6 +13,7 @@ from derain_video.models.align import Seen
 from derain_video.models.perception import blank
 from derain_video.models.spec import PATTERNS
 from derain_video.models.store import load, save
+from derain_video.models.train import paired
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.data import SIDE
 from derain_video.models.train.paired import Paired, Shelves, Spot, planes, sample, shares, shelves
@@ -113,17 +114,18 @@ def test_the_source_draws_by_shares(root: Path) -> None:
     assert set(drawn) <= {1, 2} and drawn.count(1) > 10
 
 
-def test_generalist_and_specialist_from_pairs(root: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generalist_and_specialist_from_pairs(
+    root: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paired, "routed", lambda scores: "light")  # the CLIP has learnt nothing
     given = ["--pairs", str(root), "--clip-pretrained", str(checkpoint), "--minutes", "0.03", "--weights", str(tmp_path / "weights")]
     given += ["--runs", str(tmp_path / "runs"), "--batch", "2", "--threads", "1", "--device", "cpu"]
     assert main(["generalist", *given]) == 0
     (words,) = (line.rpartition(": ")[2] for line in capsys.readouterr().err.splitlines() if ": clear " in line)
     counts = {part.split()[0]: int(part.split()[1]) for part in words.split(", ")}
-    assert sum(counts.values()) == 6
-    (pattern, *_) = (name for name in ("light", "heavy", "downpour", "clear") if counts[name])
-    asked = main(["specialist", *given, "--pattern", pattern]) if pattern != "clear" else 0
-    assert asked == 0
-    for name in {"generalist", pattern} - {"clear"}:
+    assert counts["light"] == 6
+    assert main(["specialist", *given, "--pattern", "light"]) == 0
+    for name in ("generalist", "light"):
         assert int(load(tmp_path / "weights" / f"fast_{name}.safetensors")[1]["steps"]) > 0
 
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import go
 
 from derain_video.export.errors import GraphError
+from derain_video.pipeline import part
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import DerainError, OpenError, OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, planes_of
@@ -42,6 +43,18 @@ def test_an_output_is_written_by_one_run_alone(clip, runtime, look):
     run(Job(source, source.with_name("out.mp4")), runtime, shown=lambda video: Shown())
     assert len(tries) == 2 and len(look(source.with_name("out.mp4")).pictures) == 60
     assert sorted(os.listdir(source.parent)) == ["in.mp4", "out.mp4"]
+
+
+def test_a_lock_that_was_removed_meanwhile_keeps_nobody_away(tmp_path, monkeypatch):
+    out = tmp_path / "out.mp4"
+
+    def taken(descriptor):
+        part.lock(out).unlink()
+        return True
+
+    monkeypatch.setattr(part, "_take", taken)
+    with pytest.raises(WriteError, match="another run is writing it"), part.alone(out):
+        pass
 
 
 def test_text_is_no_film(tmp_path, runtime):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -29,8 +30,9 @@ from derain_video.export.probe import Probe, drawn, footage
 from derain_video.export.runtime import Runtime
 from derain_video.export.runtime.torch_ import module
 from derain_video.models import perception, store
-from derain_video.models.spec import DRY, FAST, GENERALIST, NETWORKS, PAST, QUALITY, RAINY, STILL, NetSpec
+from derain_video.models.spec import DRY, FAST, GENERALIST, NETWORKS, PAST, PATTERNS, QUALITY, RAINY, STILL, NetSpec
 from derain_video.models.subnet import DerainNet
+from derain_video.models.views import MANY, SIDE
 
 CASES = [(name, precision) for name in runtime.NAMES[1:] for precision in runtime.OFFERED[name]]
 
@@ -346,8 +348,12 @@ def test_the_edge_runner_takes_the_network_of_a_size_that_has_one(clip: Path, tm
     assert edge.readme("quality").count("trtexec --onnx=") == 3
 
 
-def test_the_edge_runner_takes_for_dry_what_the_program_does() -> None:
-    assert f"if scores[0] > {DRY} else" in edge.RUNNER.read_text()
+def test_the_edge_runner_sees_as_the_program_does() -> None:
+    spec = importlib.util.spec_from_file_location("edge_runner", edge.RUNNER)
+    assert spec and spec.loader
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    assert (runner.PATTERNS, runner.SIDE, runner.MANY, runner.DRY) == (PATTERNS, SIDE, MANY, DRY)
 
 
 def test_the_networks_that_ship_have_an_int8_form(tmp_path: Path) -> None:
@@ -356,6 +362,15 @@ def test_the_networks_that_ship_have_an_int8_form(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(manifest.read(tmp_path)) == {"perception_int8.onnx", "fast_heavy_u8_int8.onnx"}
+
+
+def test_weights_that_are_none_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "fast_heavy.safetensors").write_bytes(b"0" * 99)
+    store.save(tmp_path / "fast_light.safetensors", {"x": torch.zeros(1)}, {})
+    for name, words in (("heavy", "is no whole file of weights"), ("light", "holds the weights of a network of another shape")):
+        assert cli.main(["onnx", "--only", name, "--weights", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert f"fast_{name}.safetensors: {words}" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

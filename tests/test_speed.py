@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from derain_video.benchmarks import cli, origin, peer, report, routing, scene, speed
-from derain_video.benchmarks.footage import Clip, FootageError
+from derain_video.benchmarks.footage import Clip, FootageError, to_and_fro
 from derain_video.benchmarks.speed import Pace, Run
 from derain_video.export.runtime.base import Clean
 
@@ -158,7 +158,8 @@ def test_joining_by_cuts_and_by_fades() -> None:
 
 def test_a_take_goes_forth_and_back() -> None:
     clip = clips()[0].with_planes(*(np.arange(4, dtype=np.uint8).reshape(-1, *[1] * count) for count in (2, 3)))
-    assert routing.take(clip, 9).y.ravel().tolist() == routing.take(clip, 9).uv.ravel().tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    taken = clip.at(to_and_fro(4, 9))
+    assert taken.y.ravel().tolist() == taken.uv.ravel().tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
 
 
 def test_routing_counts_hits_and_agreement(monkeypatch: pytest.MonkeyPatch) -> None:

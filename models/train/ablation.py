@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from ..losses import LOSSES
+from ..origin import commit
 from ..spec import ATTENTIONS, FAST, NEIGHBOURS, PATTERNS, QUALITY, RAINY
 from ..store import load, network, save
 from ..subnet import Derained, DerainNet
@@ -28,7 +29,7 @@ from .data import Pool, Sample
 from .feed import Feed
 from .footage import Scene
 from .judge import Judge
-from .loop import Place, Recipe, Training, commit, spend
+from .loop import Place, Recipe, Training, spend
 
 VARIED = ("loss", "attention", "shape", "teacher")
 """What variants may differ in."""

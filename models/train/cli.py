@@ -62,10 +62,10 @@ def parser() -> argparse.ArgumentParser:
 def _device(name: str) -> str:
     """The name of a device that is there."""
     try:
-        kind = torch.device(name).type
+        device = torch.device(name)
     except RuntimeError:
-        kind = ""
-    if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()):
+        device = torch.device("meta")
+    if device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()):
         return name
     raise argparse.ArgumentTypeError(f"{name!r} is not there; give cpu, or cuda where torch finds an NVIDIA GPU")
 
@@ -152,7 +152,7 @@ def _stages(options: argparse.Namespace, each: Sequence[str]) -> list[tuple[str,
 
 def _recipe(options: argparse.Namespace, size: str, name: str) -> Recipe:
     if name == GENERALIST:
-        recipe = Recipe(f"{size}_generalist", options.minutes, size, start=options.start, seed=options.seed)
+        recipe = Recipe(f"{size}_{GENERALIST}", options.minutes, size, start=options.start, seed=options.seed)
         recipe = replace(recipe, rate=recipe.rate / 3) if options.start else recipe
     else:
         recipe = specialist(name, options.minutes / 3, size, options.weights, options.seed)

@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from ..origin import commit
 from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings, tokenizer
 from ..spec import PATTERNS, routed
 from ..store import checkpoint, halved, save, stamp
@@ -26,7 +27,7 @@ from ..views import SIDE
 from .feed import Feed, Rendered
 from .footage import Scene
 from .growth import begun
-from .loop import Place, command, commit
+from .loop import Place, command
 from .precision import autocast
 from .rain import uniform
 from .specimen import SHARES, Frame, View, frames_to_judge, make

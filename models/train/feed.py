@@ -73,13 +73,13 @@ class Feed(Generic[Item]):
             process.join()
 
     def get(self) -> Item:
-        """The next item, waited for. What was wrong with the user's files is raised here; RuntimeError if a process died."""
+        """The next item, waited for. What was wrong with the user's files is raised here; ChildProcessError if a process died."""
         while True:
             try:
                 item = self.items.get(timeout=5)
             except queue.Empty:
                 if not all(process.is_alive() for process in self.processes):
-                    raise RuntimeError("a process that makes samples died; its error is above") from None
+                    raise ChildProcessError("a process that makes samples died: is there memory enough? give fewer --workers") from None
                 continue
             if isinstance(item, Exception):
                 raise item

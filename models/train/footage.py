@@ -46,11 +46,16 @@ def load(folders: list[Path]) -> list[Scene]:
 
 
 def _clip(path: Path) -> Scene:
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError(f"{path}: there is no video in it; take it out of the folder")
-        frames = [_planes(frame) for frame, _ in zip(container.decode(video=0), range(MOST_FRAMES), strict=False)]
-    return Scene(path.stem, np.stack([y for y, _ in frames]), np.stack([uv for _, uv in frames]))
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError("there is no video in it")
+            frames = [_planes(frame) for frame, _ in zip(container.decode(video=0), range(MOST_FRAMES), strict=False)]
+        y, uv = (np.stack(planes) for planes in zip(*frames, strict=True))
+    except (av.FFmpegError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path}: cannot be read as a video of one size: {why}; take it out of the folder") from error
+    return Scene(path.stem, y, uv)
 
 
 def _still(path: Path) -> Scene:

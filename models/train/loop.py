@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from tqdm import tqdm
 
 from ..align import Seen, darker, sight
 from ..losses import mask_loss, picture_loss
+from ..origin import commit
 from ..spec import FAST, GENERALIST, PAST, RAINY, SPECS, STILL, NetSpec
 from ..store import checkpoint, fit, halved, load, save, stamp
 from ..subnet import DerainNet
@@ -269,12 +268,3 @@ def _keep(training: Training, checkpoint: Path) -> None:
 def command() -> str:
     """The command line that runs now, with the names alone of folders given by their whole path."""
     return "derain-train " + shlex.join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
-
-
-def commit() -> str:
-    """The commit of this package's source, or `unknown` outside a checkout or without git."""
-    root = Path(__file__).parents[2]
-    if not shutil.which("git"):
-        return "unknown"
-    found = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..align import Seen, near
-from ..spec import AROUND, PATTERNS, routed
+from ..spec import AROUND, GENERALIST, PATTERNS, routed
 from ..views import look
 from .data import MOST_LINES, SEEN, SIDE, Sample, See
 from .pairs import RGB, Pair, PairError, find
@@ -70,7 +70,7 @@ def shares(shelves: Shelves, pattern: str, wanted: dict[str, float]) -> dict[str
 
     ValueError if `pattern` has none.
     """
-    if pattern == "generalist":
+    if pattern == GENERALIST:
         return {name: float(len(shelf)) for name, shelf in shelves.items()}
     if not shelves[pattern]:
         raise ValueError(f"--pattern {pattern}: perception sends no frame there ({told(shelves)}); train another one, or give another --clip")

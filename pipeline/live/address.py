@@ -95,7 +95,9 @@ class Address:
         """Whether it is a URL of a kind that is not known."""
         return self.scheme in ("file", "hls") and bool(FOREIGN.match(self.url))
 
+    @property
     def secret(self) -> bool:
+        """Whether the URL has what `str` of it does not show."""
         return str(self) != self.url
 
     def to_open(self) -> str:

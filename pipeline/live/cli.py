@@ -104,7 +104,7 @@ def mind(stop: Stop) -> None:
 def hide(argv: Sequence[str]) -> None:
     """Starts the program anew with its arguments in a nameless file if they hold credentials, so that `ps` does not show them."""
     words = sys.argv[1:]
-    if list(argv) != words or not any(Address(word).secret() for word in words) or not hasattr(os, "memfd_create"):
+    if list(argv) != words or not any(Address(word).secret for word in words) or not hasattr(os, "memfd_create"):
         return
     told = os.memfd_create("arguments", 0)
     os.write(told, "\n".join(words).encode())

@@ -7,8 +7,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 
@@ -61,13 +61,14 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read. transport: tcp or udp, for RTSP. wait: keep each frame. attempts: failures in a row to give up after, 0 for never."""
+    """How to read. transport: tcp or udp, for RTSP. wait: keep each frame. attempts: failures in a row to give up after, 0 for never.
+    backoff: makes the waits between them."""
 
     transport: str = "tcp"
     wait: bool = False
     attempts: int = 0
     limit: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Callable[[], Backoff] = Backoff
 
 
 class Ended(DerainError):
@@ -86,6 +87,7 @@ class Intake:
         self._pictured, self._wears = 0.0, False  # when the first picture of a connection came; whether its sound is AAC with headers
         self._clocked = True  # whether its pictures tell their time
         self.fault: Exception | None = None
+        self._backoff = reading.backoff()
         self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP), 0
         self._first, self._seen = 0.0, 0.0
         self._halt = threading.Event()
@@ -132,9 +134,9 @@ class Intake:
         if self._halt.is_set():
             return
         if self._pictured and time.monotonic() - self._pictured > HEALTHY:
-            self.reading.backoff.reset()
+            self._backoff.reset()
         self._give_up(why)
-        delay = self.reading.backoff.next()
+        delay = self._backoff.next()
         self.report.reconnects += 1
         self.report.input_up = False
         log.warning("%s: %s; trying again in %.1f s", self.address, why, delay)
@@ -143,7 +145,7 @@ class Intake:
     def _give_up(self, why: str) -> None:
         if self.address.finite:
             raise Ended(f"{self.address}: {why}")
-        if self.reading.attempts and self.reading.backoff.failures + 1 >= self.reading.attempts:
+        if self.reading.attempts and self._backoff.failures + 1 >= self.reading.attempts:
             raise Ended(f"{self.address}: {why}; gave up after {self.reading.attempts} failures in a row, --attempts")
 
     @contextlib.contextmanager

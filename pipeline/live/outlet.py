@@ -63,9 +63,13 @@ class Relay:
         self._listener = threading.Thread(target=self._listen, name="derain-outlet", daemon=True)
         self._listener.start()
         pipe = Pipe(cast("IO[bytes]", self.process.stdin))
-        self._container = av.open(pipe, "w", format="nut", container_options={"flush_packets": "1", "max_interleave_delta": "100000"})
-        self._video = self._container.add_stream_from_template(programme.stream, opaque=True)
-        self._sound = self._container.add_stream_from_template(programme.sound.stream, opaque=True) if programme.sound else None
+        try:
+            self._container = av.open(pipe, "w", format="nut", container_options={"flush_packets": "1", "max_interleave_delta": "100000"})
+            self._video = self._container.add_stream_from_template(programme.stream, opaque=True)
+            self._sound = self._container.add_stream_from_template(programme.sound.stream, opaque=True) if programme.sound else None
+        except BaseException:
+            self.kill()
+            raise
 
     def write(self, piece: Piece) -> None:
         stream = self._video if piece.video else self._sound
@@ -193,10 +197,13 @@ class Outlet:
 
     def _run(self) -> None:
         item: tuple[Programme, Piece] | None = None
-        while item or not self._box.over:
-            item = item or self._box.get(0.2)
-            if item:
-                item = self._session(item)
+        try:
+            while item or not self._box.over:
+                item = item or self._box.get(0.2)
+                if item:
+                    item = self._session(item)
+        finally:  # whatever ended this: nobody is to wait for it
+            self._away(item)
 
     def _session(self, item: tuple[Programme, Piece] | None) -> tuple[Programme, Piece] | None:
         """Feeds one process from the first item on. The item that belongs to the next programme, if one does."""
@@ -204,7 +211,7 @@ class Outlet:
         programme = item[0]
         try:
             self._relay = relay = Relay(self.address, self.segment, programme, self.told, self.report)
-        except OSError as error:  # no memory for a process, say
+        except (av.FFmpegError, OSError, ValueError) as error:  # no memory for a process, say
             self._away(item)
             self._recover(Broken(line(error)), healthy=False)
             return None

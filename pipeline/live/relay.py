@@ -49,7 +49,7 @@ def say(word: str, text: object = "") -> None:
 
 
 class Push:
-    """One output container, for as long as the programme lasts. start: pts in ticks of a stream that becomes 0."""
+    """One output container, for as long as the programme lasts."""
 
     def __init__(self, name: str, form: str, options: dict[str, str], streams: Sequence[av.stream.Stream]) -> None:
         self.container = av.open(name, "w", format=form or None, container_options=options)

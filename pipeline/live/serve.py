@@ -65,6 +65,8 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class ServeSpec:
+    """What a file asks for. host, port: of the status page; port 0 takes any that is free."""
+
     streams: tuple[StreamSpec, ...]
     host: str = "127.0.0.1"
     port: int = 8787
