@@ -163,3 +163,9 @@ def test_bad_input_is_one_line(
         assert ended.code == 2
     text = capsys.readouterr().err
     assert said in text and text.count("\n") == 1
+
+
+def test_pictures_too_small_to_measure_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((10, 64, 3), np.uint8))
+    assert cli.main(["quality", str(tmp_path)]) == 2
+    assert "tiny.png: has less than 11 pixels a side" in capsys.readouterr().err
