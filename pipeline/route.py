@@ -50,7 +50,7 @@ class Routing:
     margin, wait: by how much of the probability, and for how long, a new pattern must lead; between rain and none half as much is enough.
     shift: the next frame is looked at, too, if another pattern would lead after this share of the change from the look before to the last one.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
-    settle: in so many frames after a cut, above four times `cut`.
+    settle, unlike: in so many frames after a cut, above four times `cut`, or where the thumbnails correlate by less than `unlike`: shots of a few frames.
     fading, alike, linger: a shot fades while its thumbnail changes by more than `fading` in two frames, and those changes correlate by more than
     `alike` with those of the two frames before, and for so long after.
     same, calm: where a change is the last one again, or its opposite, as their correlation tells, light comes and goes: nothing is taken for a fade
@@ -72,6 +72,7 @@ class Routing:
     cut: float = 10.0
     jump: float = 3.0
     settle: int = 4
+    unlike: float = 0.5
     fading: float = 1.5
     alike: float = 0.85
     linger: float = 0.3
@@ -88,6 +89,11 @@ class Signature:
 
     def distance(self, other: Signature) -> float:
         return float(np.abs(self.thumb - other.thumb).mean())
+
+    def likeness(self, other: Signature) -> float:
+        """Correlation of the thumbnails, -1..1; 0 where one of them is even."""
+        one, two = self.thumb - self.thumb.mean(), other.thumb - other.thumb.mean()
+        return float((one * two).sum()) / max(1e-6, cv2.norm(one) * cv2.norm(two))
 
     def sharper(self, other: Signature, share: float) -> bool:
         """Whether fine detail differs by more than that share."""
@@ -117,8 +123,9 @@ class Cuts:
         last, self.last = self.last, seen
         step = seen.distance(last) if last else float("inf")
         self.since += 1
-        bar = self.limits.cut if self.since > self.limits.settle else 4 * self.limits.cut
-        if step > bar and step > self.limits.jump * self.usual:
+        settled = self.since > self.limits.settle
+        far = step > (1 if settled else 4) * self.limits.cut and step > self.limits.jump * self.usual
+        if far or (last and not settled and step > self.limits.cut and seen.likeness(last) < self.limits.unlike):
             self.usual, self.since = 0.0, 0
             return True
         self.usual = step if self.since == 1 else 0.7 * self.usual + 0.3 * step

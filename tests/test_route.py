@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import cv2
+import cv2
 import numpy as np
 import pytest
 
@@ -180,6 +181,14 @@ def test_a_pan_is_no_cut():
     cuts = Cuts(Routing())
     found = [cuts.at(signature(frame.planes[0], 255)) for frame in frames(40, move=10)]
     assert found == [True] + [False] * 39
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_shots_of_a_few_frames_are_shots(length):
+    rng, cuts = np.random.default_rng(3), Cuts(Routing())
+    scenes = [cv2.resize(rng.integers(60, 180, (6, 8), np.uint8), (160, 96), interpolation=cv2.INTER_CUBIC) for _ in range(8)]
+    found = [cuts.at(signature(np.roll(scenes[i // length], i, 1), 255)) for i in range(8 * length)]
+    assert found == [i % length == 0 for i in range(8 * length)]
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
