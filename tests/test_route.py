@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import cv2
-import cv2
 import numpy as np
 import pytest
 
