@@ -50,7 +50,8 @@ class Routing:
     margin, wait: by how much of the probability, and for how long, a new pattern must lead; between rain and none half as much is enough.
     shift: the next frame is looked at, too, if another pattern would lead after this share of the change from the look before to the last one.
     cut, jump: a cut is a thumbnail difference from the frame before above `cut` and above `jump` times the recent mean;
-    settle, unlike: in so many frames after a cut, above four times `cut`, or where the thumbnails correlate by less than `unlike`: shots of a few frames.
+    settle, unlike: in so many frames after a cut, above four times `cut`, or where the thumbnails correlate by less than `unlike`, as those of two
+    shots of a few frames do.
     fading, alike, linger: a shot fades while its thumbnail changes by more than `fading` in two frames, and those changes correlate by more than
     `alike` with those of the two frames before, and for so long after.
     same, calm: where a change is the last one again, or its opposite, as their correlation tells, light comes and goes: nothing is taken for a fade
