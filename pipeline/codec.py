@@ -41,8 +41,14 @@ FALLBACK = ("libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "ffv1", "mpeg2video",
 EVEN = ("libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video")
 """Encoders whose halved chroma needs even sizes."""
 
-LEAST = {"libx265": 64}
-"""Shortest side of what an encoder takes: x265 writes beyond its memory where frames are smaller than its blocks."""
+LEAST = {"libx265": 64, "libsvtav1": 32}
+"""Shortest side of what an encoder takes: x265 writes beyond its memory where frames are smaller than its blocks, and SVT-AV1 never ends."""
+
+LIMITED = ("prores_ks", "mpeg1video", "mpeg2video", "mpeg4", "libvpx")
+"""Encoders of codecs that cannot tell of full range: every player takes them for video range."""
+
+MATRIX = {"mjpeg": 5, "mpeg1video": 5, "libvpx": 5}
+"""The matrix of codecs that have but one, that of BT.601, by FFmpeg's number."""
 
 COUNTING = ("mpeg2video", "mpeg1video")
 """Encoders that have no clock, but one of RATES."""

@@ -23,7 +23,7 @@ from .place import file_url
 from .report import Report
 from .sidedata import NAMED, SPOKEN, display_matrix, side_data, turn
 from .times import Times
-from .video import LIMIT, LONGEST, Packet, Span, Video, check_size, convert
+from .video import LIMIT, LONGEST, Packet, Span, Video, check_size, convert, tags_of
 
 if TYPE_CHECKING:
     from .resident import Resident
@@ -54,6 +54,9 @@ HELD = Fraction(1, 5)
 
 BACK = (0, 2, 8, 32, LONGEST)
 """Seconds before a span from which it is read: the more, where what comes first is a picture of it, as after a seek in MPEG-TS. At last all."""
+
+UNTOLD = ((0,), (0, 2), (0, 2), (0, 2))
+"""For each of a picture's tags, the numbers by which FFmpeg says that nothing is told."""
 
 Keep = Callable[[av.VideoFrame], "Resident | None"]
 """Keeps a picture on the GPU, if it is there."""
@@ -263,8 +266,7 @@ class Source:
             self.report.note(f"{self.path}: not kept: the time code, which --start would move")
         return Video(
             picture.width, picture.height, self._layout(picture), self._times.time_base, self.rate, max(0, left), context.name,
-            (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)),
-            stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(self._side_data(picture)) or turn(picture),
+            tags_of(picture), stream.sample_aspect_ratio or context.sample_aspect_ratio, display_matrix(self._side_data(picture)) or turn(picture),
             metadata, int(stream.disposition), hdr_of(dict(self._side_data(picture))), self._resident(picture) is not None,
         )  # fmt: skip
 
@@ -291,14 +293,30 @@ class Source:
         for name, _ in self._side_data(picture):
             if name in SPOKEN:
                 self.report.note(f"{self.path}: not kept: {SPOKEN[name]}")
-        if picture.interlaced_frame:
+        if woven := picture.interlaced_frame:
             self.report.note(f"{self.path}: interlaced frames are derained as they are and stored as progressive")
         pts, duration = cast(int, picture.pts) - round(self.zero / video.time_base), picture.duration or 0
+        picture = self._recoloured(picture)
         resident = self._resident(picture) if (picture.width, picture.height) == (video.width, video.height) else None
         picture = convert(picture, video.layout, video.width, video.height)
         if picture.planes[0].line_size < 0:
             raise OpenError(f"{self.path}: its pictures are stored from the bottom up, which is not read; bring it to another codec first")
-        return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=picture, resident=resident)
+        own = None if woven else picture  # encoders would mark those as interlaced that were not derained
+        return Frame(planes_of(picture, video.layout), video.layout, pts, video.time_base, duration, picture=own, resident=resident)
+
+    def _recoloured(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The picture in the first one's range and matrix, where both tell theirs."""
+        first, layout = self.video.tags, self.video.layout
+        tags = [mine if mine not in untold else own for mine, own, untold in zip(tags_of(picture), first, UNTOLD, strict=True)]
+        changed = [mine != own not in untold for mine, own, untold in zip(tags, first, UNTOLD, strict=True)]
+        if not any(changed):
+            return picture
+        self.report.note(f"{self.path}: colours change in it: range and matrix become the first picture's, whose primaries and transfer are told")
+        if layout.planes < 3 or not any(changed[:2]):
+            return picture
+        mine, own = ([5 if matrix == 6 else matrix, full] for full, matrix, *_ in (tags, first))  # PyAV knows BT.601 by one of its numbers
+        matrices = {"src_colorspace": mine[0], "dst_colorspace": own[0] if changed[1] else mine[0]}
+        return picture.reformat(format=layout.name, **matrices, src_color_range=mine[1], dst_color_range=own[1] if changed[0] else mine[1])
 
     def _conclude(self) -> None:
         begin = 0 if self._among(FROM_ZERO) else self.container.start_time or 0

@@ -26,7 +26,7 @@ from .frame import Frame, picture_of
 from .part import Facts, Kept
 from .place import file_url
 from .report import Report
-from .stored import in_layout, stored
+from .stored import in_layout, stored, untold
 from .tracks import FRAGMENTED, Tracks, titled, told
 from .video import Packet, Video
 
@@ -88,8 +88,9 @@ class Sink:
         self._durations = Durations(video, source.ends if source else None, container.format.name in FRAGMENTED)
         self.layout = codec.choose_layout(self.encoder, video)
         self._on_gpu = video.resident and self.encoder in hwaccel.NVENC.values()
-        self.tags, self.video = video.tags, in_layout(video, self.layout)
-        self._matrix = self.video.tags[1] if video.layout.rgb else 0
+        self._limited, matrix = self.encoder in codec.LIMITED, codec.MATRIX.get(self.encoder, 0)
+        self.tags, self.video = video.tags, in_layout(video, self.layout, matrix, self._limited)
+        self._matrix = self.video.tags[1] if video.layout.rgb else matrix
         self._say_changes(video)
         self.tracks = Tracks(source, container, report) if source else None
         if self.tracks:
@@ -133,6 +134,22 @@ class Sink:
                 self.tracks.send(self._waiting)
             self.container.close()
 
+    def check(self, path: Path) -> None:
+        """Says what the finished file does not tell. WriteError if it cannot be read."""
+        try:
+            done = av.open(file_url(path), metadata_errors="replace")
+        except av.EOFError:
+            return  # of two or three even frames, in MPEG-TS: too few bytes for FFmpeg to know it by
+        except av.FFmpegError as error:
+            raise WriteError(f"{self.path}: what was written cannot be read back ({line(error)}); give another --codec or .mkv") from error
+        with done:
+            context = cast("av.VideoCodecContext", done.streams[self.stream.index].codec_context)
+            found = int(context.color_range), int(context.colorspace), int(context.color_primaries), int(context.color_trc)
+            for what in untold(self.video, found):
+                self.report.note(f"{self.path}: not kept by {self.container.format.name}: {what}")
+            if self.tracks:
+                self.tracks.check(done)
+
     def facts(self) -> Facts:
         """What a later run must have in common with this one to continue it."""
         return {"stream": self.stream.index, "encoder": self.encoder, "headers": (self.stream.codec_context.extradata or b"").hex()}
@@ -154,7 +171,9 @@ class Sink:
     def _picture(self, frame: Frame) -> av.VideoFrame:
         self._encoded_frames += 1
         frame = frame if self._on_gpu else frame.landed()
-        return picture_of(stored(frame, self.layout, self.tags, self._matrix))
+        picture = picture_of(stored(frame, self.layout, self.tags, self._matrix, self._limited))
+        picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc = self.video.tags  # ProRes takes each picture's
+        return picture
 
     def _mux(self, packet: Packet) -> None:
         """Sends the packet before this one."""
@@ -220,6 +239,8 @@ class Sink:
         for what in hdr.lost(self.encoder, video.hdr):
             self.report.note(f"{self.path}: not kept by {self.encoder}: {what}")
         counting = "AVI" if self.container.format.name == "avi" else self.encoder if self._counts else ""
+        if video.matrix and self.container.format.name not in (*FRAGMENTED, "matroska", "webm"):
+            self.report.note(f"{self.path}: not kept by {self.container.format.name}: that the picture is turned for display; give .mp4 or .mkv")
         if counting:
             self.report.note(f"{self.path}: times are rounded to {float(1 / video.rate) * 1000:g} ms, a frame: {counting} has no other clock")
         if self.container.format.name == "asf":
@@ -284,8 +305,7 @@ def _written(
                 part.write_note(path, {**facts, **sink.facts()})
             yield sink
             sink.finish()
-        if sink.tracks:
-            sink.tracks.check(mine)
+        sink.check(mine)
         _rename(mine, path)
     except BaseException as error:
         if isinstance(error, FullError) and facts is not None:

@@ -78,18 +78,17 @@ class Tracks:
                 for one in track.bare.filter(packet) if track.bare else (packet,):
                     self.output.mux_one(_moved(one, track))
 
-    def check(self, path: Path) -> None:
+    def check(self, done: av.container.InputContainer) -> None:
         """Says what the finished file does not tell: muxers drop tags that they have no place for, and say nothing."""
-        with av.open(file_url(path), metadata_errors="replace") as done:
-            kept = {key.lower() for key in done.metadata}
-            lost = [key for key in told(self.source.container.metadata) if key.lower() not in kept]
-            for language, stream in zip(self.languages, done.streams, strict=False):
-                if language not in ("und", stream.metadata.get("language")):
-                    lost.append(f"language {language} of stream {stream.index}")
-            if self.covers > sum(_is_cover(stream) for stream in done.streams):
-                lost.append("cover art")
-            if self.chapters > len(done.chapters()):
-                lost.append("chapters")
+        kept = {key.lower() for key in done.metadata}
+        lost = [key for key in told(self.source.container.metadata) if key.lower() not in kept]
+        for language, stream in zip(self.languages, done.streams, strict=False):
+            if language not in ("und", stream.metadata.get("language")):
+                lost.append(f"language {language} of stream {stream.index}")
+        if self.covers > sum(_is_cover(stream) for stream in done.streams):
+            lost.append("cover art")
+        if self.chapters > len(done.chapters()):
+            lost.append("chapters")
         for what in lost:
             self.report.note(f"not kept by {self.output.format.name}: {what}")
 

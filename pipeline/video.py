@@ -14,6 +14,9 @@ from .hdr import Hdr
 
 Packet: TypeAlias = "av.Packet[Any]"
 
+Tags: TypeAlias = tuple[int, int, int, int]
+"""Range, matrix, primaries and transfer, in FFmpeg's numbers."""
+
 LIMIT = 8192 * 8192
 """Most pixels in a picture, unless told otherwise: more is taken for a decompression bomb."""
 
@@ -35,8 +38,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Video:
-    """What an encoder must know of the frames before the first one. tags: range, matrix, primaries and transfer, in FFmpeg's numbers.
-    resident: frames are on the GPU."""
+    """What an encoder must know of the frames before the first one. resident: they are on the GPU."""
 
     width: int
     height: int
@@ -45,13 +47,18 @@ class Video:
     rate: Fraction = Fraction(25)
     frames: int = 0
     codec: str = ""
-    tags: tuple[int, int, int, int] = (0, 2, 2, 2)
+    tags: Tags = (0, 2, 2, 2)
     aspect: Fraction | None = None
     matrix: tuple[int, ...] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     disposition: int = 0
     hdr: Hdr = Hdr()
     resident: bool = False
+
+
+def tags_of(picture: av.VideoFrame) -> Tags:
+    """What a picture tells of its colours."""
+    return int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)
 
 
 def convert(picture: av.VideoFrame, layout: Layout, width: int, height: int) -> av.VideoFrame:
