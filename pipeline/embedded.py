@@ -23,8 +23,14 @@ APP1, APP2, APP13, SCAN = 0xE1, 0xE2, 0xED, 0xDA
 RESOURCE, IPTC = b"8BIM", 0x0404
 """Every resource of Photoshop begins so; its number for IPTC."""
 
-PROFILE = 34675
-"""TIFF's tag of a colour profile."""
+ORIENTATION, COMPRESSION, PROFILE = 274, 259, 34675
+"""TIFF's tags of the camera's orientation, which Exif has, too, of the compression, and of a colour profile."""
+
+SHORT = 3
+"""TIFF's type of numbers of two bytes."""
+
+JPEG_IN_TIFF = (6, 7)
+"""Compressions that FFmpeg opens and gives an empty picture of."""
 
 XML = b"XML:com.adobe.xmp"
 """Keyword of XMP in PNG."""
@@ -81,6 +87,14 @@ def read(path: Path) -> Embedded:
             return reader(head + file.read()) if reader else Embedded()
         except (struct.error, zlib.error, IndexError):
             return Embedded()
+
+
+def jpeg_in_tiff(path: Path) -> bool:
+    """Whether a TIFF file is compressed as JPEG."""
+    try:
+        return _entries(path.read_bytes()).get(COMPRESSION, (0, 0))[1] in JPEG_IN_TIFF
+    except struct.error:
+        return False
 
 
 def put(data: bytes, embedded: Embedded) -> bytes:
@@ -146,13 +160,19 @@ def _of_png(data: bytes) -> Embedded:
 
 
 def _of_tiff(data: bytes) -> Embedded:
+    size, place = _entries(data).get(PROFILE, (0, 0))
+    return Embedded(icc=data[place : place + size])
+
+
+def _entries(data: bytes) -> dict[int, tuple[int, int]]:
+    """The first directory of a TIFF stream: tag -> number of values, and the first one, or where they lie."""
     order = "<" if data.startswith(b"II") else ">"
     (at,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, at)
-    for tag, _, size, place in struct.iter_unpack(f"{order}HHII", data[at + 2 : at + 2 + 12 * count]):
-        if tag == PROFILE:
-            return Embedded(icc=data[place : place + size])
-    return Embedded()
+    found = {}
+    for tag, kind, size, field in struct.iter_unpack(f"{order}HHI4s", data[at + 2 : at + 2 + 12 * count]):
+        found[tag] = size, struct.unpack_from(f"{order}{'H' if kind == SHORT else 'I'}", field)[0]
+    return found
 
 
 def _of_webp(data: bytes) -> Embedded:

@@ -107,6 +107,8 @@ class PictureSource:
             with av.open(file_url(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
                 stream = container.streams.video[0]
                 check_size(stream.width, stream.height, self.limit, path)
+                if stream.codec_context.name == "tiff" and embedded.jpeg_in_tiff(path):
+                    raise OpenError(f"{path}: compressed as JPEG, which is not read; save it with LZW")
                 if jpeg := stream.codec_context.name == "mjpeg":
                     stream.codec_context.options = {"err_detect": "explode"}  # else what is cut off comes gray or green
                 picture = next(container.decode(stream))

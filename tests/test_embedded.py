@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 
-from derain_video.pipeline.embedded import LARGEST, PIECE, Embedded, put, read
+from derain_video.pipeline.embedded import LARGEST, PIECE, Embedded, jpeg_in_tiff, put, read
 from derain_video.pipeline.report import Report
 from derain_video.pipeline.run import Job, run
 
@@ -62,6 +62,14 @@ def test_the_profile_of_other_files_is_kept_or_said(tmp_path: Path, runtime, end
 def test_the_profile_of_a_tiff_of_the_other_order(tmp_path: Path) -> None:
     (tmp_path / "in.tif").write_bytes(b"MM\0*" + struct.pack(">IHHHIII4s", 8, 1, 34675, 7, 4, 26, 0, b"icc!"))
     assert read(tmp_path / "in.tif") == Embedded(icc=b"icc!")
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("number, found", [(1, False), (5, False), (6, True), (7, True)])
+def test_jpeg_in_a_tiff_of_either_order(tmp_path: Path, order: str, number: int, found: bool) -> None:
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    (tmp_path / "in.tif").write_bytes(start + struct.pack(f"{order}IHHHIHHI", 8, 1, 259, 3, 1, number, 0, 0))
+    assert jpeg_in_tiff(tmp_path / "in.tif") == found
 
 
 def test_what_other_files_cannot_hold_is_said(tmp_path: Path, runtime) -> None:

@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import DerainError, OpenError, WriteError
@@ -235,6 +236,12 @@ def cut_off(tmp_path: Path) -> Path:
     return path
 
 
+def jpeg_in_tiff(tmp_path: Path) -> Path:
+    """FFmpeg opens it, and gives a black picture."""
+    Image.new("RGB", (96, 64), "white").save(tmp_path / "in.tif", compression="jpeg")
+    return tmp_path / "in.tif"
+
+
 def empty(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     return tmp_path / "in"
@@ -252,6 +259,7 @@ def sequence(tmp_path: Path) -> Path:
         (absent, "out.png", OpenError, "no such file"),
         (damaged, "out.png", OpenError, "damaged"),
         (cut_off, "out.jpg", OpenError, "damaged"),
+        (jpeg_in_tiff, "out.tif", OpenError, "compressed as JPEG, which is not read; save it with LZW"),
         (empty, "out", OpenError, "no picture there"),
         (sequence, "out.png", WriteError, "img_%04d.png"),
     ],
