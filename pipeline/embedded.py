@@ -1,5 +1,5 @@
 """What lies in a picture file beside the picture: Exif, with the orientation in it, the colour profile, XMP and IPTC; read from and put into
-JPEG and PNG; read from WebP, and of TIFF the profile.
+JPEG and PNG; read from WebP, and of TIFF the orientation and the profile.
 
 Sources: ITU-T T.81 annex B (JPEG's segments), CIPA DC-008 (Exif), ICC.1 annex B (profiles in files), PNG third edition (chunks), Adobe's XMP
 specification part 3 (XMP in files, and Photoshop's image resources, one of which is IPTC), TIFF 6.0 section 2, RFC 9649 (WebP).
@@ -72,9 +72,24 @@ class Embedded:
 def turned(matrix: tuple[int, ...]) -> bytes:
     """Exif that tells the orientation of a display matrix, 9 numbers; nothing for one that does more than turn and mirror."""
     signs = tuple((matrix[place] > 0) - (matrix[place] < 0) for place in (0, 1, 3, 4))
-    if signs not in TURNS:
-        return b""
-    return struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, TURNS.index(signs) + 1, 0, 0)
+    return _oriented(TURNS.index(signs) + 1) if signs in TURNS else b""
+
+
+def matrix_of(exif: bytes) -> tuple[int, ...] | None:
+    """The display matrix of Exif's orientation, if the picture is to be turned or mirrored for display."""
+    try:
+        _, number = _entries(exif).get(ORIENTATION, (1, 1))
+    except struct.error:
+        return None
+    if not 1 < number <= len(TURNS):
+        return None
+    a, b, c, d = (sign << 16 for sign in TURNS[number - 1])
+    return (a, b, 0, c, d, 0, 0, 0, 1 << 30)
+
+
+def _oriented(number: int) -> bytes:
+    """Exif of an orientation alone."""
+    return struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, ORIENTATION, SHORT, 1, number, 0, 0)
 
 
 def read(path: Path) -> Embedded:
@@ -160,8 +175,10 @@ def _of_png(data: bytes) -> Embedded:
 
 
 def _of_tiff(data: bytes) -> Embedded:
-    size, place = _entries(data).get(PROFILE, (0, 0))
-    return Embedded(icc=data[place : place + size])
+    entries = _entries(data)
+    size, place = entries.get(PROFILE, (0, 0))
+    _, orientation = entries.get(ORIENTATION, (1, 1))
+    return Embedded(_oriented(orientation) if 1 < orientation <= len(TURNS) else b"", data[place : place + size])
 
 
 def _entries(data: bytes) -> dict[int, tuple[int, int]]:

@@ -24,7 +24,6 @@ from .films import filmed
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
 from .place import file_url
 from .report import Report
-from .sidedata import turn
 from .stored import stored
 from .video import LIMIT, Packet, Span, Video, check_size, convert
 
@@ -72,11 +71,11 @@ class PictureSource:
         if self.kind == "folder" and (others := _others(path)):
             more = f" and {len(others) - 3} more" if len(others) > 3 else ""
             self.report.note(f"{path}: left out, since no pictures of a kind that is read: {', '.join(others[:3])}{more}")
-        picture, _ = self._load(self.paths[0])
-        layout, matrix = nearest(picture.format), turn(picture)
+        picture, beside = self._load(self.paths[0])
+        layout = nearest(picture.format)
         colours = JFIF if layout.planes == 3 else int(picture.colorspace)
         tags = (int(picture.color_range), colours, int(picture.color_primaries), int(picture.color_trc))
-        self.video = Video(picture.width, picture.height, layout, 1 / rate, rate, len(self.paths), tags=tags, matrix=matrix)
+        self.video = Video(picture.width, picture.height, layout, 1 / rate, rate, len(self.paths), tags=tags, matrix=embedded.matrix_of(beside.exif))
 
     def read(self) -> Iterator[Frame]:
         frames = self.report.timed("decode", (self._frame(path, pts) for pts, path in enumerate(self.paths)))
@@ -152,7 +151,7 @@ class PictureSink:
         name = self._name(frame)
         if (self._folder / name).resolve() in self._inputs:
             raise WriteError(f"{self._folder / name}: is an input; give the output another folder or name")
-        if self.video.matrix and not frame.embedded.exif:
+        if self.video.matrix and not frame.name:  # of a film: a picture has its own
             frame = frame.replace(embedded=replace(frame.embedded, exif=embedded.turned(self.video.matrix)))
         try:
             (self.part / name).write_bytes(encoded(frame.landed(), Path(name).suffix.lower(), self.video.tags, self.report))

@@ -8,11 +8,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, PngImagePlugin
 
 from derain_video.pipeline.embedded import LARGEST, PIECE, Embedded, jpeg_in_tiff, put, read
 from derain_video.pipeline.report import Report
 from derain_video.pipeline.run import Job, run
+from derain_video.pipeline.sidedata import display_matrix, side_data
 
 SIDEWAYS = 6
 ORIENTATION, MODEL = 0x0112, 0x0110
@@ -109,11 +110,41 @@ def test_of_photoshops_resources_iptc_alone_is_kept_and_packed_xmp_is_read(tmp_p
     assert read(tmp_path / "in.png") == Embedded(xmp=b"<x:xmpmeta/>")
 
 
-def test_numbered_pictures_become_a_video_that_is_turned(tmp_path: Path, runtime, look) -> None:
-    for number in range(3):
-        photo(tmp_path / f"in_{number}.jpg")
-    run(Job(tmp_path / "in_%d.jpg", tmp_path / "out.mp4"), runtime)
-    assert look(tmp_path / "out.mp4").pictures[0].rotation == -90
+@pytest.mark.parametrize("ending", ["jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_numbered_pictures_become_a_video_that_is_turned_and_mirrored(tmp_path: Path, fake, look, ending: str, orientation: int) -> None:
+    upright = np.zeros((48, 64, 3), np.uint8)
+    upright[:24, :32], upright[:24, 32:], upright[24:, :32] = 80, 160, 240  # no two corners alike
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(upright).save(tmp_path / f"in_1.{ending}", exif=exif)
+    report = run(Job(tmp_path / f"in_%d.{ending}", tmp_path / "out.mp4"), fake(["clear"]))
+    picture = look(tmp_path / "out.mp4").pictures[0]
+    shown = displayed(picture.to_ndarray(format="gray"), display_matrix(side_data(picture)))
+    with Image.open(tmp_path / f"in_1.{ending}") as source:
+        wanted = np.asarray(ImageOps.exif_transpose(source).convert("L"))
+    assert shown.shape == wanted.shape and np.abs(shown - wanted.astype(int)).mean() < 15
+    assert not any("not kept" in note for note in report.notes)
+
+
+def displayed(pixels: np.ndarray, matrix: tuple[int, ...] | None) -> np.ndarray:
+    """As a player shows it: x' = ax + cy, y' = bx + dy (ISO/IEC 14496-12)."""
+    a, b, c, d = (np.sign(matrix[place]) for place in (0, 1, 3, 4)) if matrix else (1, 0, 0, 1)
+    y, x = np.indices(pixels.shape)
+    across, down = a * x + c * y, b * x + d * y
+    across, down = across - across.min(), down - down.min()
+    shown = np.zeros((down.max() + 1, across.max() + 1), int)
+    shown[down, across] = pixels
+    return shown
+
+
+def test_each_picture_of_a_folder_is_turned_for_itself(tmp_path: Path, runtime) -> None:
+    (tmp_path / "in").mkdir()
+    photo(tmp_path / "in" / "1.jpg")
+    Image.new("RGB", (64, 48)).save(tmp_path / "in" / "2.jpg")
+    run(Job(tmp_path / "in", tmp_path / "out"), runtime)
+    with Image.open(tmp_path / "out" / "1.jpg") as first, Image.open(tmp_path / "out" / "2.jpg") as second:
+        assert first.getexif()[ORIENTATION] == SIDEWAYS and not second.getexif()
 
 
 def test_a_film_of_png_pictures_with_a_profile(tmp_path: Path, runtime, look) -> None:
