@@ -53,7 +53,7 @@ def kind(path: Path, like: str = "") -> str:
 class PictureSource:
     """Pictures in order. A sequence is a film at `rate` frames/s; in a folder those that follow each other as in a film are its shots.
 
-    alike: all are brought to the first one's size and layout, as those of a sequence are.
+    alike: all are brought to the first one's size and layout, as those of a sequence are, for a film.
     """
 
     zero = Fraction(0)
@@ -61,7 +61,7 @@ class PictureSource:
     def __init__(self, path: Path, span: Span, report: Report, limit: int = LIMIT, rate: Fraction = Fraction(25), alike: bool = False) -> None:
         self.path, self.report, self.limit = path, report, limit
         self.kind = kind(path)
-        self._alike = alike or self.kind == "sequence"
+        self._film, self._alike = alike, alike or self.kind == "sequence"
         self.copied: deque[Packet] = deque()
         first = int(Fraction(span.start).limit_denominator(1_000_000) * rate)
         last = None if span.duration is None else first + max(1, round(span.duration * rate))
@@ -98,6 +98,8 @@ class PictureSource:
         picture = convert(picture, layout, *size)
         name = _number(path, self.path) if self.kind == "sequence" else path.name
         planes = planes_of(picture, layout)
+        if self._film and beside.icc:
+            self.report.note(f"{self.path}: not kept: the colour profile, which a film has no place for")
         beside = beside.suited(gray=layout.planes == 1 and not layout.rgb)
         return Frame(planes, layout, pts, self.video.time_base, 1, picture=picture, name=name, embedded=beside)
 

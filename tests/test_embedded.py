@@ -138,6 +138,16 @@ def displayed(pixels: np.ndarray, matrix: tuple[int, ...] | None) -> np.ndarray:
     return shown
 
 
+@pytest.mark.parametrize("source", ["in_%d.jpg", "in_%d.png", "."])
+def test_that_a_film_takes_no_profile_is_said_once(tmp_path: Path, fake, source: str) -> None:
+    for number in (1, 2):
+        photo(tmp_path / (source if "%d" in source else "in_%d.png").replace("%d", str(number)))
+    report = run(Job(tmp_path / source, tmp_path / "out.mp4"), fake(["clear"]))
+    assert sum("not kept: the colour profile" in note for note in report.notes) == 1
+    report = run(Job(tmp_path / source, tmp_path / ("out_%d.png" if "%d" in source else "out")), fake(["clear"]))
+    assert not any("not kept" in note for note in report.notes)
+
+
 def test_each_picture_of_a_folder_is_turned_for_itself(tmp_path: Path, runtime) -> None:
     (tmp_path / "in").mkdir()
     photo(tmp_path / "in" / "1.jpg")
