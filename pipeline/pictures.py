@@ -10,7 +10,6 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -132,6 +131,7 @@ class PictureSink:
     def __init__(self, path: Path, like: str, video: Video, part: Path, report: Report, inputs: Sequence[Path] = ()) -> None:
         self.path, self.video, self.part, self.report = path, video, part, report
         self._inputs = {each.resolve() for each in inputs}
+        self._told = _told(video)
         if video.hdr:
             report.note(f"{path}: not kept: HDR metadata, which pictures have no place for")
         if video.aspect and video.aspect != 1:
@@ -153,8 +153,8 @@ class PictureSink:
         name = self._name(frame)
         if (self._folder / name).resolve() in self._inputs:
             raise WriteError(f"{self._folder / name}: is an input; give the output another folder or name")
-        if self.video.matrix and not frame.name:  # of a film: a picture has its own
-            frame = frame.replace(embedded=replace(frame.embedded, exif=embedded.turned(self.video.matrix)))
+        if not frame.name:  # of a film: pictures have their own
+            frame = frame.replace(embedded=self._told)
         try:
             (self.part / name).write_bytes(encoded(frame.landed(), Path(name).suffix.lower(), self.video.tags, self.report))
         except (OSError, av.FFmpegError, ValueError) as error:
@@ -217,6 +217,13 @@ def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: 
     if lost := frame.embedded.lost(ending):
         report.note(f"{ending}: not kept: {'; '.join(lost)}: it takes less of that, or none")
     return embedded.put(data, frame.embedded)
+
+
+def _told(video: Video) -> Embedded:
+    """What pictures of a film tell of it."""
+    exif = embedded.turned(video.matrix) if video.matrix else b""
+    jpeg = video.layout.name.startswith("yuvj")  # as masks are, too, which have no colours
+    return Embedded(exif, colours=() if jpeg else embedded.colours_of(*video.tags[2:]))
 
 
 def _layout(layout: Layout, encoder: str) -> Layout:

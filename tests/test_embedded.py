@@ -1,6 +1,8 @@
-"""Exif, the camera's orientation and the colour profile of JPEG and PNG files."""
+"""Exif, the camera's orientation, the colour profile and colours of JPEG and PNG files."""
 
 import struct
+import zlib
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, PngImagePlugin
 
-from derain_video.pipeline.embedded import LARGEST, PIECE, Embedded, jpeg_in_tiff, put, read
+from derain_video.pipeline.embedded import LARGEST, PIECE, USUAL, Embedded, jpeg_in_tiff, put, read
 from derain_video.pipeline.report import Report
 from derain_video.pipeline.run import Job, run
 from derain_video.pipeline.sidedata import display_matrix, side_data
@@ -146,6 +148,64 @@ def test_that_a_film_takes_no_profile_is_said_once(tmp_path: Path, fake, source:
     assert sum("not kept: the colour profile" in note for note in report.notes) == 1
     report = run(Job(tmp_path / source, tmp_path / ("out_%d.png" if "%d" in source else "out")), fake(["clear"]))
     assert not any("not kept" in note for note in report.notes)
+
+
+SRGB = ((b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 45454)), (b"cHRM", struct.pack(">8I", *USUAL[b"cHRM"])))
+LINEAR = ((b"gAMA", struct.pack(">I", 100000)),)
+WIDE = ((b"gAMA", struct.pack(">I", 45455)), (b"cHRM", struct.pack(">8I", 31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600)))
+HDR = ((b"cICP", bytes((9, 16, 0, 1))), (b"mDCV", bytes(24)), (b"cLLI", bytes(8)), *WIDE)
+
+
+@pytest.mark.parametrize(
+    "colours, said",
+    [(SRGB, ""), (LINEAR, "gamma and primaries"), (WIDE, "gamma and primaries"), (SRGB + WIDE, ""), (HDR, "BT.2020 primaries; PQ transfer:")],
+)
+def test_what_png_tells_of_its_colours_is_kept_or_said(tmp_path: Path, fake, colours: tuple[tuple[bytes, bytes], ...], said: str) -> None:
+    Image.new("P", (64, 48)).save(tmp_path / "plain.png")
+    path = tmp_path / "in.png"
+    path.write_bytes(put((tmp_path / "plain.png").read_bytes(), Embedded(colours=colours)))
+    report = run(Job(path, tmp_path / "out.png"), fake(["clear"]))
+    found = list(chunks(tmp_path / "out.png"))
+    assert not report.notes and [each for each in found if each[0] in dict(colours)] == list(dict(colours).items())
+    assert all(found.index(each) < [name for name, _ in found].index(b"IDAT") for each in dict(colours).items())
+    for ending in ("jpg", "bmp", "tif", "webp"):
+        notes = run(Job(path, tmp_path / f"out.{ending}"), fake(["clear"])).notes
+        assert any(f"not kept: {said}" in note for note in notes) if said else not notes
+
+
+def chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Types and contents, with their check sums checked."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while head := file.read(8):
+            content = file.read(struct.unpack(">I4s", head)[0])
+            assert struct.unpack(">I", file.read(4)) == (zlib.crc32(head[4:] + content),)
+            yield head[4:], content
+
+
+@pytest.mark.parametrize(
+    "primaries, transfer, told, said",
+    [
+        (9, 16, (9, 16), "BT.2020 primaries; PQ transfer:"),
+        (9, 18, (9, 18), "BT.2020 primaries; HLG transfer:"),
+        (12, 13, (12, 13), "Display P3 primaries:"),
+        (2, 16, (1, 16), "PQ transfer:"),
+        (9, 2, (9, 1), "BT.2020 primaries:"),
+        (1, 1, None, ""),
+        (6, 6, None, ""),
+        (2, 2, None, ""),
+    ],
+)
+def test_pictures_of_a_film_tell_its_colours(clip, tmp_path: Path, fake, primaries, transfer, told, said) -> None:
+    film = clip("in.mkv", codec="ffv1", pixels="yuv420p10le", tags=(1, 9 if primaries == 9 else 1, primaries, transfer), times=[0, 512])
+    report = run(Job(film, tmp_path / "out_%d.png", mask=tmp_path / "mask_%d.png"), fake(["clear"]))
+    assert dict(chunks(tmp_path / "out_1.png")).get(b"cICP") == (bytes((*told, 0, 1)) if told else None)
+    assert not report.notes and b"cICP" not in dict(chunks(tmp_path / "mask_1.png"))
+    with av.open(str(tmp_path / "out_1.png")) as one:  # another reader agrees
+        picture = next(one.decode(video=0))
+        assert not told or (int(picture.color_primaries), int(picture.color_trc)) == told
+    notes = run(Job(film, tmp_path / "out_%d.tif"), fake(["clear"])).notes
+    assert any(f"not kept: {said}" in note for note in notes) if said else not notes
 
 
 def test_each_picture_of_a_folder_is_turned_for_itself(tmp_path: Path, runtime) -> None:
