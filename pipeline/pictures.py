@@ -36,6 +36,9 @@ OPTIONS = {"mjpeg": {"flags": "+qscale", "global_quality": "236"}, "libwebp": {"
 JFIF = 5
 """FFmpeg's number for the matrix of JPEG (JFIF) and WebP files, that of BT.601: nothing in them tells another."""
 
+LINEAR = 8
+"""FFmpeg's number for values in proportion to light."""
+
 ORDER = {"png": {"rgb48le": "rgb48be", "gray16le": "gray16be"}, "bmp": {"rgb24": "bgr24"}}
 """Where an encoder wants the same values in another order."""
 
@@ -131,7 +134,7 @@ class PictureSink:
     def __init__(self, path: Path, like: str, video: Video, part: Path, report: Report, inputs: Sequence[Path] = ()) -> None:
         self.path, self.video, self.part, self.report = path, video, part, report
         self._inputs = {each.resolve() for each in inputs}
-        self._told = _told(video)
+        self._told = _told(path, video)
         if video.hdr:
             report.note(f"{path}: not kept: HDR metadata, which pictures have no place for")
         if video.aspect and video.aspect != 1:
@@ -219,11 +222,14 @@ def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: 
     return embedded.put(data, frame.embedded)
 
 
-def _told(video: Video) -> Embedded:
-    """What pictures of a film tell of it."""
+def _told(path: Path, video: Video) -> Embedded:
+    """What pictures of a film tell of it. WriteError if it is in linear light."""
     exif = embedded.turned(video.matrix) if video.matrix else b""
-    jpeg = video.layout.name.startswith("yuvj")  # as masks are, too, which have no colours
-    return Embedded(exif, colours=() if jpeg else embedded.colours_of(*video.tags[2:]))
+    if video.layout.name.startswith("yuvj"):  # JPEG has no colours of its own, and masks, which are in it, have none
+        return Embedded(exif)
+    if video.codec and video.tags[3] == LINEAR:  # pictures have no codec, and stay as they are
+        raise WriteError(f"{path}: the input is in linear light, as EXR is, and would come out dark and clipped; save it as 16-bit PNG for display")
+    return Embedded(exif, colours=embedded.colours_of(*video.tags[2:]))
 
 
 def _layout(layout: Layout, encoder: str) -> Layout:

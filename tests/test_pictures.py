@@ -214,6 +214,12 @@ def test_pictures_of_a_turned_film_are_turned(clip, fake, tmp_path, turn, ending
         assert next(one.decode(video=0)).rotation == next(film.decode(video=0)).rotation != 0
 
 
+def test_a_mask_has_no_colours_and_no_light(clip, fake, tmp_path):
+    film = clip("in.mkv", codec="ffv1", pixels="yuv420p10le", tags=(1, 1, 9, 8), times=[0, 512])
+    run(Job(film, tmp_path / "out.mkv", mask=tmp_path / "mask_%d.png"), fake(["clear"]))
+    assert read(tmp_path / "mask_1.png").shape == (64, 96, 3)
+
+
 def test_what_pictures_cannot_tell_of_a_film_is_said(clip, fake, tmp_path):
     report = run(Job(clip(aspect=Fraction(4, 3), rotation=90), tmp_path / "out_%d.bmp"), fake(["clear"]))
     assert any("not kept: the shape of the pixels, 4/3" in note for note in report.notes)
@@ -242,6 +248,14 @@ def jpeg_in_tiff(tmp_path: Path) -> Path:
     return tmp_path / "in.tif"
 
 
+def exr(tmp_path: Path) -> Path:
+    with av.open(str(tmp_path / "in.exr"), "w", format="image2") as out:
+        stream = out.add_stream("exr", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "gbrpf32le"
+        out.mux([*stream.encode(av.VideoFrame(96, 64, "gbrpf32le")), *stream.encode(None)])
+    return tmp_path / "in.exr"
+
+
 def empty(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     return tmp_path / "in"
@@ -260,6 +274,7 @@ def sequence(tmp_path: Path) -> Path:
         (damaged, "out.png", OpenError, "damaged"),
         (cut_off, "out.jpg", OpenError, "damaged"),
         (jpeg_in_tiff, "out.tif", OpenError, "compressed as JPEG, which is not read; save it with LZW"),
+        (exr, "out.png", WriteError, "linear light, as EXR is, .*; save it as 16-bit PNG for display"),
         (empty, "out", OpenError, "no picture there"),
         (sequence, "out.png", WriteError, "img_%04d.png"),
     ],
