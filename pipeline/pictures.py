@@ -123,7 +123,7 @@ class PictureSource:
         beside = embedded.read(path)
         if picture.rotation and not beside.exif:
             self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
-        if any(component.is_alpha for component in picture.format.components) and not jpeg:  # CMYK comes with a fourth component, too
+        if not jpeg and _transparent(picture):  # CMYK comes with a fourth component, too
             self.report.note(f"{path}: not kept: transparency")
         return picture, beside
 
@@ -230,6 +230,14 @@ def _told(path: Path, video: Video) -> Embedded:
     if video.codec and video.tags[3] == LINEAR:  # pictures have no codec, and stay as they are
         raise WriteError(f"{path}: the input is in linear light, as EXR is, and would come out dark and clipped; save it as 16-bit PNG for display")
     return Embedded(exif, colours=embedded.colours_of(*video.tags[2:]))
+
+
+def _transparent(picture: av.VideoFrame) -> bool:
+    """Whether any of it is: lossless WebP comes with a fourth component that says nothing, and palettes hide theirs."""
+    pixels = picture.format
+    if not (pixels.has_palette or any(component.is_alpha for component in pixels.components)):
+        return False
+    return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
 
 
 def _layout(layout: Layout, encoder: str) -> Layout:

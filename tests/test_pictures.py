@@ -214,6 +214,19 @@ def test_pictures_of_a_turned_film_are_turned(clip, fake, tmp_path, turn, ending
         assert next(one.decode(video=0)).rotation == next(film.decode(video=0)).rotation != 0
 
 
+@pytest.mark.parametrize("mode, ending", [("P", "png"), *((mode, ending) for mode in ("RGBA", "LA") for ending in ("png", "webp", "tif"))])
+@pytest.mark.parametrize("clear", [True, False])
+def test_transparency_is_said_where_there_is_some(fake, tmp_path, mode, ending, clear):
+    image, options = Image.new("RGB", (64, 48), "red").convert(mode), {"lossless": True} if ending == "webp" else {}
+    if clear and mode == "P":
+        options = {"transparency": image.getpixel((3, 3))}
+    elif clear:
+        image.putpixel((3, 3), (*image.getpixel((3, 3))[:-1], 254))
+    image.save(tmp_path / f"in.{ending}", **options)
+    report = run(Job(tmp_path / f"in.{ending}", tmp_path / "out.png"), fake(["clear"]))
+    assert report.notes == [f"{tmp_path / 'in'}.{ending}: not kept: transparency"] * clear
+
+
 def test_a_mask_has_no_colours_and_no_light(clip, fake, tmp_path):
     film = clip("in.mkv", codec="ffv1", pixels="yuv420p10le", tags=(1, 1, 9, 8), times=[0, 512])
     run(Job(film, tmp_path / "out.mkv", mask=tmp_path / "mask_%d.png"), fake(["clear"]))
