@@ -57,7 +57,7 @@ PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 TRANSFERS = {8: "linear", 16: "PQ", 18: "HLG"}
 """Numbers of ITU-T H.273, which are FFmpeg's, in words."""
 
-SDR = frozenset(range(3)) | {5, 6, 7}, frozenset(range(8)) | {13, 14, 15}
+SDR = frozenset(range(3)) | {5, 6, 7}, frozenset(range(8)) | set(range(11, 16))
 """Primaries and transfers that look like those of sRGB where nothing is told: of BT.709, BT.601 and the like."""
 
 NAMES = ("Exif, with the camera's orientation", "the colour profile", "XMP", "IPTC")
