@@ -89,6 +89,11 @@ class Embedded:
         found = [name for name, part, most in zip(NAMES, parts, MOST.get(ending, (0, 0, 0, 0)), strict=True) if len(part) > most]
         return found if ending == ".png" else found + self._unusual()
 
+    def unfilmed(self) -> list[str]:
+        """What of its colours a film of such pictures does not tell, in words."""
+        hdr = not dict(self.colours).keys().isdisjoint((b"mDCV", b"cLLI"))
+        return ["the colour profile"] * bool(self.icc) + ["HDR metadata"] * hdr
+
     def _unusual(self) -> list[str]:
         """In what its colours differ from those of sRGB. The first of PNG's chunks counts that is there, and a profile before the rest."""
         colours = dict(self.colours)

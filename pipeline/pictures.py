@@ -100,8 +100,8 @@ class PictureSource:
         picture = convert(picture, layout, *size)
         name = _number(path, self.path) if self.kind == "sequence" else path.name
         planes = planes_of(picture, layout)
-        if self._film and beside.icc:
-            self.report.note(f"{self.path}: not kept: the colour profile, which a film has no place for")
+        if self._film and (lost := beside.unfilmed()):
+            self.report.note(f"{self.path}: not kept in a film: {'; '.join(lost)}")
         beside = beside.suited(gray=layout.planes == 1 and not layout.rgb)
         return Frame(planes, layout, pts, self.video.time_base, 1, picture=picture, name=name, embedded=beside)
 

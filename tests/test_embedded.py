@@ -145,7 +145,7 @@ def test_that_a_film_takes_no_profile_is_said_once(tmp_path: Path, fake, source:
     for number in (1, 2):
         photo(tmp_path / (source if "%d" in source else "in_%d.png").replace("%d", str(number)))
     report = run(Job(tmp_path / source, tmp_path / "out.mp4"), fake(["clear"]))
-    assert sum("not kept: the colour profile" in note for note in report.notes) == 1
+    assert sum("not kept in a film: the colour profile" in note for note in report.notes) == 1
     report = run(Job(tmp_path / source, tmp_path / ("out_%d.png" if "%d" in source else "out")), fake(["clear"]))
     assert not any("not kept" in note for note in report.notes)
 
@@ -171,6 +171,13 @@ def test_what_png_tells_of_its_colours_is_kept_or_said(tmp_path: Path, fake, col
     for ending in ("jpg", "bmp", "tif", "webp"):
         notes = run(Job(path, tmp_path / f"out.{ending}"), fake(["clear"])).notes
         assert any(f"not kept: {said}" in note for note in notes) if said else not notes
+
+
+def test_that_a_film_takes_no_hdr_metadata_of_pictures_is_said(tmp_path: Path, fake) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "plain.png")
+    (tmp_path / "in.png").write_bytes(put((tmp_path / "plain.png").read_bytes(), Embedded(colours=HDR)))
+    report = run(Job(tmp_path / "in.png", tmp_path / "out.mkv"), fake(["clear"]))
+    assert f"{tmp_path / 'in.png'}: not kept in a film: HDR metadata" in report.notes
 
 
 def chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
