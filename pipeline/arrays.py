@@ -30,7 +30,7 @@ NAMES = {(2, 8): "gray", (2, 16): "gray16le", (3, 8): "rgb24", (3, 16): "rgb48le
 
 
 class Derainer:
-    """Takes rain out of pictures: RGB (H, W, 3) or gray (H, W), uint8, or uint16 over its whole range.
+    """Takes rain out of pictures: RGB (H, W, 3) or gray (H, W), uint8, or uint16 over its whole range, given back in the machine's byte order.
 
     runtime: auto, onnx, openvino, torch or tensorrt, or an open runtime, which then stays the caller's to close and has a model and a precision
         of its own. model: size of the networks, fast or quality. precision: auto, fp32, bf16, fp16 or int8, as far as the runtime has it.
@@ -82,7 +82,7 @@ class Derainer:
         first = None
         for pts, picture in enumerate(pictures):
             frame = frame_of(picture, pts, self.time_base)
-            like = picture.shape, picture.dtype
+            like = picture.shape, frame.planes[0].dtype
             if like != (first := first or like):
                 raise ValueError(f"picture {pts} is {like[0]} {like[1]}, the first was {first[0]} {first[1]}: begin a film of its own with it")
             yield frame
@@ -105,10 +105,11 @@ def derain(pictures: Iterable[Plane], runtime: str | Runtime = "auto", model: st
 
 
 def frame_of(picture: Plane, pts: int = 0, time_base: Fraction = Fraction(1, 25)) -> Frame:
-    """An array as a frame; it is not copied. ValueError if it is not a picture."""
+    """An array as a frame; it is not copied, unless its bytes are in the other order, or not in a row. ValueError if it is not a picture."""
     if not isinstance(picture, np.ndarray):
         raise ValueError(f"{type(picture).__name__} is no picture: give an array")
     name = NAMES.get((picture.ndim, picture.dtype.itemsize * 8)) if picture.dtype.kind == "u" else None
     if name is None or not picture.size or (picture.ndim == 3 and picture.shape[2] != 3):
         raise ValueError(f"an array of {picture.shape} {picture.dtype} is no picture: give (H, W, 3) or (H, W), uint8 or uint16")
-    return Frame((np.ascontiguousarray(picture),), LAYOUTS[name], pts, time_base, 1)
+    layout = LAYOUTS[name]
+    return Frame((np.ascontiguousarray(picture, layout.dtype),), layout, pts, time_base, 1)

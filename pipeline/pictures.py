@@ -10,7 +10,6 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -24,7 +23,6 @@ from .films import filmed
 from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
 from .place import file_url
 from .report import Report
-from .sidedata import turn
 from .stored import stored
 from .video import LIMIT, Packet, Span, Video, check_size, convert
 
@@ -37,6 +35,9 @@ OPTIONS = {"mjpeg": {"flags": "+qscale", "global_quality": "236"}, "libwebp": {"
 
 JFIF = 5
 """FFmpeg's number for the matrix of JPEG (JFIF) and WebP files, that of BT.601: nothing in them tells another."""
+
+LINEAR = 8
+"""FFmpeg's number for values in proportion to light."""
 
 ORDER = {"png": {"rgb48le": "rgb48be", "gray16le": "gray16be"}, "bmp": {"rgb24": "bgr24"}}
 """Where an encoder wants the same values in another order."""
@@ -54,7 +55,7 @@ def kind(path: Path, like: str = "") -> str:
 class PictureSource:
     """Pictures in order. A sequence is a film at `rate` frames/s; in a folder those that follow each other as in a film are its shots.
 
-    alike: all are brought to the first one's size and layout, as those of a sequence are.
+    alike: all are brought to the first one's size and layout, as those of a sequence are, for a film.
     """
 
     zero = Fraction(0)
@@ -62,7 +63,7 @@ class PictureSource:
     def __init__(self, path: Path, span: Span, report: Report, limit: int = LIMIT, rate: Fraction = Fraction(25), alike: bool = False) -> None:
         self.path, self.report, self.limit = path, report, limit
         self.kind = kind(path)
-        self._alike = alike or self.kind == "sequence"
+        self._film, self._alike = alike, alike or self.kind == "sequence"
         self.copied: deque[Packet] = deque()
         first = int(Fraction(span.start).limit_denominator(1_000_000) * rate)
         last = None if span.duration is None else first + max(1, round(span.duration * rate))
@@ -72,11 +73,11 @@ class PictureSource:
         if self.kind == "folder" and (others := _others(path)):
             more = f" and {len(others) - 3} more" if len(others) > 3 else ""
             self.report.note(f"{path}: left out, since no pictures of a kind that is read: {', '.join(others[:3])}{more}")
-        picture, _ = self._load(self.paths[0])
-        layout, matrix = nearest(picture.format), turn(picture)
+        picture, beside = self._load(self.paths[0])
+        layout = nearest(picture.format)
         colours = JFIF if layout.planes == 3 else int(picture.colorspace)
         tags = (int(picture.color_range), colours, int(picture.color_primaries), int(picture.color_trc))
-        self.video = Video(picture.width, picture.height, layout, 1 / rate, rate, len(self.paths), tags=tags, matrix=matrix)
+        self.video = Video(picture.width, picture.height, layout, 1 / rate, rate, len(self.paths), tags=tags, matrix=embedded.matrix_of(beside.exif))
 
     def read(self) -> Iterator[Frame]:
         frames = self.report.timed("decode", (self._frame(path, pts) for pts, path in enumerate(self.paths)))
@@ -99,6 +100,8 @@ class PictureSource:
         picture = convert(picture, layout, *size)
         name = _number(path, self.path) if self.kind == "sequence" else path.name
         planes = planes_of(picture, layout)
+        if self._film and (lost := beside.unfilmed()):
+            self.report.note(f"{self.path}: not kept in a film: {'; '.join(lost)}")
         beside = beside.suited(gray=layout.planes == 1 and not layout.rgb)
         return Frame(planes, layout, pts, self.video.time_base, 1, picture=picture, name=name, embedded=beside)
 
@@ -107,6 +110,8 @@ class PictureSource:
             with av.open(file_url(path), options={"max_pixels": str(self.limit)} if self.limit else {}) as container:
                 stream = container.streams.video[0]
                 check_size(stream.width, stream.height, self.limit, path)
+                if stream.codec_context.name == "tiff" and embedded.jpeg_in_tiff(path):
+                    raise OpenError(f"{path}: compressed as JPEG, which is not read; save it with LZW")
                 if jpeg := stream.codec_context.name == "mjpeg":
                     stream.codec_context.options = {"err_detect": "explode"}  # else what is cut off comes gray or green
                 picture = next(container.decode(stream))
@@ -118,7 +123,7 @@ class PictureSource:
         beside = embedded.read(path)
         if picture.rotation and not beside.exif:
             self.report.note(f"{path}: not kept: the orientation of the camera; turn the picture first")
-        if any(component.is_alpha for component in picture.format.components) and not jpeg:  # CMYK comes with a fourth component, too
+        if not jpeg and _transparent(picture):  # CMYK comes with a fourth component, too
             self.report.note(f"{path}: not kept: transparency")
         return picture, beside
 
@@ -129,6 +134,7 @@ class PictureSink:
     def __init__(self, path: Path, like: str, video: Video, part: Path, report: Report, inputs: Sequence[Path] = ()) -> None:
         self.path, self.video, self.part, self.report = path, video, part, report
         self._inputs = {each.resolve() for each in inputs}
+        self._told = _told(path, video)
         if video.hdr:
             report.note(f"{path}: not kept: HDR metadata, which pictures have no place for")
         if video.aspect and video.aspect != 1:
@@ -150,8 +156,8 @@ class PictureSink:
         name = self._name(frame)
         if (self._folder / name).resolve() in self._inputs:
             raise WriteError(f"{self._folder / name}: is an input; give the output another folder or name")
-        if self.video.matrix and not frame.embedded.exif:
-            frame = frame.replace(embedded=replace(frame.embedded, exif=embedded.turned(self.video.matrix)))
+        if not frame.name:  # of a film: pictures have their own
+            frame = frame.replace(embedded=self._told)
         try:
             (self.part / name).write_bytes(encoded(frame.landed(), Path(name).suffix.lower(), self.video.tags, self.report))
         except (OSError, av.FFmpegError, ValueError) as error:
@@ -214,6 +220,24 @@ def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: 
     if lost := frame.embedded.lost(ending):
         report.note(f"{ending}: not kept: {'; '.join(lost)}: it takes less of that, or none")
     return embedded.put(data, frame.embedded)
+
+
+def _told(path: Path, video: Video) -> Embedded:
+    """What pictures of a film tell of it. WriteError if it is in linear light."""
+    exif = embedded.turned(video.matrix) if video.matrix else b""
+    if video.layout.name.startswith("yuvj"):  # as masks are, which have neither colours nor light
+        return Embedded(exif)
+    if video.codec and video.tags[3] == LINEAR:  # pictures have no codec, and stay as they are
+        raise WriteError(f"{path}: the input is in linear light, as EXR is, and would come out dark and clipped; save it as 16-bit PNG for display")
+    return Embedded(exif, colours=embedded.colours_of(*video.tags[2:]))
+
+
+def _transparent(picture: av.VideoFrame) -> bool:
+    """Whether any of it is: lossless WebP comes with a fourth component that says nothing, and palettes hide theirs."""
+    pixels = picture.format
+    if not (pixels.has_palette or any(component.is_alpha for component in pixels.components)):
+        return False
+    return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
 
 
 def _layout(layout: Layout, encoder: str) -> Layout:

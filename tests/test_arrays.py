@@ -35,6 +35,15 @@ def test_a_dry_picture_comes_back_itself(fake):
         assert np.shares_memory(derainer(picture), picture)
 
 
+@pytest.mark.parametrize("shape", [(64, 96, 3), (64, 96)])
+def test_the_other_byte_order(fake, shape):
+    film = pictures(4, shape, np.uint16)
+    with Derainer(fake()) as derainer:
+        wanted = list(derainer.film(film))
+        clean = list(derainer.film([film[0].astype(">u2"), film[1].astype("<u2"), *(picture.astype(">u2") for picture in film[2:])]))
+    assert np.array_equal(clean, wanted) and all(picture.dtype == np.uint16 and picture.dtype.isnative for picture in clean)
+
+
 @pytest.mark.parametrize("other", [pictures(1, (60, 96, 3)), pictures(1, dtype=np.uint16), pictures(1, (64, 96))])
 def test_a_film_is_of_one_kind(runtime, other):
     with pytest.raises(ValueError, match="begin a film of its own"):

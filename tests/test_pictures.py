@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import DerainError, OpenError, WriteError
@@ -213,6 +214,25 @@ def test_pictures_of_a_turned_film_are_turned(clip, fake, tmp_path, turn, ending
         assert next(one.decode(video=0)).rotation == next(film.decode(video=0)).rotation != 0
 
 
+@pytest.mark.parametrize("mode, ending", [("P", "png"), *((mode, ending) for mode in ("RGBA", "LA") for ending in ("png", "webp", "tif"))])
+@pytest.mark.parametrize("clear", [True, False])
+def test_transparency_is_said_where_there_is_some(fake, tmp_path, mode, ending, clear):
+    image, options = Image.new("RGB", (64, 48), "red").convert(mode), {"lossless": True} if ending == "webp" else {}
+    if clear and mode == "P":
+        options = {"transparency": image.getpixel((3, 3))}
+    elif clear:
+        image.putpixel((3, 3), (*image.getpixel((3, 3))[:-1], 254))
+    image.save(tmp_path / f"in.{ending}", **options)
+    report = run(Job(tmp_path / f"in.{ending}", tmp_path / "out.png"), fake(["clear"]))
+    assert report.notes == [f"{tmp_path / 'in'}.{ending}: not kept: transparency"] * clear
+
+
+def test_a_mask_has_no_colours_and_no_light(clip, fake, tmp_path):
+    film = clip("in.mkv", codec="ffv1", pixels="yuv420p10le", tags=(1, 1, 9, 8), times=[0, 512])
+    run(Job(film, tmp_path / "out.mkv", mask=tmp_path / "mask_%d.png"), fake(["clear"]))
+    assert read(tmp_path / "mask_1.png").shape == (64, 96, 3)
+
+
 def test_what_pictures_cannot_tell_of_a_film_is_said(clip, fake, tmp_path):
     report = run(Job(clip(aspect=Fraction(4, 3), rotation=90), tmp_path / "out_%d.bmp"), fake(["clear"]))
     assert any("not kept: the shape of the pixels, 4/3" in note for note in report.notes)
@@ -235,6 +255,20 @@ def cut_off(tmp_path: Path) -> Path:
     return path
 
 
+def jpeg_in_tiff(tmp_path: Path) -> Path:
+    """FFmpeg opens it, and gives a black picture."""
+    Image.new("RGB", (96, 64), "white").save(tmp_path / "in.tif", compression="jpeg")
+    return tmp_path / "in.tif"
+
+
+def exr(tmp_path: Path) -> Path:
+    with av.open(str(tmp_path / "in.exr"), "w", format="image2") as out:
+        stream = out.add_stream("exr", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "gbrpf32le"
+        out.mux([*stream.encode(av.VideoFrame(96, 64, "gbrpf32le")), *stream.encode(None)])
+    return tmp_path / "in.exr"
+
+
 def empty(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     return tmp_path / "in"
@@ -252,6 +286,8 @@ def sequence(tmp_path: Path) -> Path:
         (absent, "out.png", OpenError, "no such file"),
         (damaged, "out.png", OpenError, "damaged"),
         (cut_off, "out.jpg", OpenError, "damaged"),
+        (jpeg_in_tiff, "out.tif", OpenError, "compressed as JPEG, which is not read; save it with LZW"),
+        (exr, "out.png", WriteError, "linear light, as EXR is, .*; save it as 16-bit PNG for display"),
         (empty, "out", OpenError, "no picture there"),
         (sequence, "out.png", WriteError, "img_%04d.png"),
     ],
