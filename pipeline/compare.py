@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .embedded import Embedded
 from .frame import LAYOUTS, Frame, Plane
 from .hdr import Hdr
 from .video import Video
@@ -58,7 +59,7 @@ MASK = LAYOUTS["yuvj420p"]
 
 def mask_video(video: Video) -> Video:
     """The description of the frames that `mask_of` makes."""
-    return replace(video, layout=MASK, tags=(2, *video.tags[1:]), metadata={}, hdr=Hdr())
+    return replace(video, layout=MASK, tags=(2, video.tags[1], 2, 2), metadata={}, hdr=Hdr())
 
 
 def mask_of(frame: Frame) -> Frame:
@@ -66,7 +67,7 @@ def mask_of(frame: Frame) -> Frame:
     height, width = MASK.shape(1, frame.height, frame.width)
     neutral = np.full((height, width), 128, np.uint8)
     mask = np.zeros((frame.height, frame.width), np.uint8) if frame.mask is None else frame.mask
-    return frame.replace(planes=(mask, neutral, neutral), layout=MASK, picture=None, before=None)
+    return frame.replace(planes=(mask, neutral, neutral), layout=MASK, picture=None, before=None, embedded=Embedded(frame.embedded.exif))
 
 
 def aside(frames: Iterator[Frame], write: Callable[[Frame], None]) -> Iterator[Frame]:

@@ -225,8 +225,6 @@ def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: 
 def _told(path: Path, video: Video) -> Embedded:
     """What pictures of a film tell of it. WriteError if it is in linear light."""
     exif = embedded.turned(video.matrix) if video.matrix else b""
-    if video.layout.name.startswith("yuvj"):  # as masks are, which have neither colours nor light
-        return Embedded(exif)
     if video.codec and video.tags[3] == LINEAR:  # pictures have no codec, and stay as they are
         raise WriteError(f"{path}: the input is in linear light, as EXR is, and would come out dark and clipped; save it as 16-bit PNG for display")
     return Embedded(exif, colours=embedded.colours_of(*video.tags[2:]))
