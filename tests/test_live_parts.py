@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import re
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +25,7 @@ from derain_video.pipeline.live.intake import Arrival, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
 from derain_video.pipeline.live.programme import Programme
-from derain_video.pipeline.live.relay import forget
+from derain_video.pipeline.live.relay import forget, open_writer
 from derain_video.pipeline.live.state import LiveReport
 from derain_video.pipeline.live.stream import LiveJob, Stream, run_live
 from derain_video.pipeline.video import Video
@@ -66,13 +67,33 @@ def test_sound_that_does_not_come_is_not_waited_for(enough, count):
     assert [len(adts.ahead(packets, SimpleNamespace(index=1), lambda: enough)[0]), len(list(packets))] == [count, adts.LOOK + 1 - count]
 
 
-def test_segments_of_an_earlier_run_are_removed(tmp_path):
-    for name in ("live1.ts", "live7.ts", "live8.ts", "lively1.ts", "live.ts", "other1.ts"):
+def test_segments_of_an_earlier_run_are_removed_and_nothing_else(tmp_path):
+    kept = {"my cam-7.ts", "my cam-8.ts", "my cam-1-2.ts", "my cam-20261128.ts", "my cam1.ts", "my camera-1.ts", "my cam.ts", "other-1.ts"}
+    for name in ("my cam-1.ts", "my cam-6.ts", *kept):
         (tmp_path / name).touch()
-    (tmp_path / "live.m3u8").write_text("#EXTM3U\n#EXTINF:2.0,\nlive7.ts\n#EXTINF:2.0,\nlive8.ts\n")
-    forget(tmp_path / "live.m3u8")
-    assert sorted(path.name for path in tmp_path.glob("*.ts")) == ["live.ts", "live7.ts", "live8.ts", "lively1.ts", "other1.ts"]
+    (tmp_path / "my cam.m3u8").write_text("#EXTM3U\n#EXTINF:2.0,\nmy cam-7.ts\n#EXTINF:2.0,\nmy cam-8.ts\n")
+    forget(tmp_path / "my cam.m3u8")
+    assert {path.name for path in tmp_path.glob("*.ts")} == kept
+    (tmp_path / "my cam.m3u8").write_text("#EXTM3U\n")
+    forget(tmp_path / "my cam.m3u8")
+    assert {path.name for path in tmp_path.glob("*.ts")} == kept
     forget(tmp_path / "absent.m3u8")
+
+
+def test_playlists_in_one_folder_share_no_segment_and_numbers_go_on(tmp_path):
+    for name in ("cam", "cam-1", "cam1", "cam"):
+        address = Address(str(tmp_path / f"{name}.m3u8"))
+        programme = Programme(Video(192, 128, LAYOUTS["yuv420p"], TICK, Fraction(25), tags=(1, 1, 1, 1), aspect=None), None, Settings())
+        writer = open_writer(address, 60.0, [programme.stream])
+        for piece in (piece for frame in noise(60) for piece in programme.encode(frame, 0.0)):
+            packet = av.Packet(piece.data)
+            packet.pts = packet.dts = piece.pts
+            packet.time_base, packet.is_keyframe, packet.stream = TICK, piece.key, programme.stream
+            writer.mux(packet)
+        writer.close()
+    listed = {name: re.findall(r".*\.ts", (tmp_path / f"{name}.m3u8").read_text()) for name in ("cam", "cam-1", "cam1")}
+    assert listed == {"cam": [f"cam-{n}.ts" for n in range(4)], "cam-1": ["cam-1-0.ts", "cam-1-1.ts"], "cam1": ["cam1-0.ts", "cam1-1.ts"]}
+    assert {path.name for path in tmp_path.glob("*.ts")} == {name for names in listed.values() for name in names}
 
 
 def test_pictures_without_stamps_come_one_after_the_other():
@@ -280,6 +301,8 @@ def test_an_output_whose_process_cannot_be_fed_hangs_nothing(clip, runtime, tmp_
         ("none/rec.mkv", "the folder none is not there"),
         ("none/%Y/rec.mkv", "the folder none is not there"),
         ("none/live.m3u8", "the folder none is not there"),
+        ("%Y/live.m3u8", "the folder %Y is not there"),
+        ("cam%02d.m3u8", "name the playlist without it"),
         ("rec.webm", "no container of that ending holds H.264"),
         ("rec", "no container of that ending holds H.264"),
     ],

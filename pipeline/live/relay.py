@@ -22,7 +22,7 @@ import av
 from ..carried import refusal
 from ..fragments import cut
 from ..place import file_url
-from .address import SOUND, Address, redacted, segment_name
+from .address import SOUND, Address, redacted, segment_name, segments
 from .fault import reason
 
 VARIABLE = "DERAIN_RELAY"
@@ -141,12 +141,19 @@ def open_writer(address: Address, segment: float, streams: Sequence[av.stream.St
 
 
 def forget(playlist: Path) -> None:
-    """Removes segments of an earlier run that the playlist does not list any more: FFmpeg knows of those alone that it made itself."""
+    """Removes segments of an earlier run that the playlist has left behind: FFmpeg knows of those alone that it made itself."""
     with contextlib.suppress(OSError):
-        listed = set(playlist.read_text(encoding="utf-8").split())
-        for path in playlist.parent.glob(f"{glob.escape(playlist.stem)}*.ts"):
-            if path.stem.removeprefix(playlist.stem).isdecimal() and path.name not in listed:
+        listed = [number for name in playlist.read_text(encoding="utf-8").splitlines() if (number := _number(playlist, name)) is not None]
+        for path in playlist.parent.glob(f"{glob.escape(playlist.stem)}-*.ts"):
+            number = _number(playlist, path.name)
+            if number is not None and number < min(listed, default=0):
                 path.unlink()
+
+
+def _number(playlist: Path, name: str) -> int | None:
+    """Of a segment of the playlist; None of any other file."""
+    word = name.removeprefix(f"{playlist.stem}-").removesuffix(".ts")
+    return int(word) if word.isdecimal() and name == Path(segments(playlist, word)).name else None
 
 
 def _sized(address: Address) -> str:
