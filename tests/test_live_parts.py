@@ -17,7 +17,7 @@ from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
-from derain_video.pipeline.live import adts, outlet
+from derain_video.pipeline.live import adts, cli, outlet, serve
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
@@ -55,10 +55,29 @@ def test_credentials_are_not_shown(url, shown):
         ("rtsp://cam/user=admin_password=secret_channel=1_stream=0.sdp", "rtsp://cam/user=admin_password=..._channel=1_stream=0.sdp"),
         ("rtsp://cam/user=admin&password=secret&channel=1", "rtsp://cam/user=admin&password=...&channel=1"),
         ("RTMP://host/app/secret", "RTMP://host/app/..."),
+        ("rtmp://host/secret", "rtmp://host/..."),
+        ("rtmp://host/app/", "rtmp://host/..."),
+        ("rtsp:/me:secret@cam/1", "rtsp:/...@cam/1"),
+        ("rtsp:/me:sec ret@cam/1", "rtsp:/...@cam/1"),
     ],
 )
 def test_credentials_of_odd_forms_are_not_shown(url, shown):
     assert str(Address(url)) == shown and Address(url).secret
+
+
+@pytest.mark.parametrize(
+    "parser, words",
+    [
+        (cli.parser, ["rtsp://cam/1", "o.mkv", "--bogus=rtsp://me:secret@cam/1"]),
+        (cli.parser, ["rtsp://cam/1", "o.mkv", "--crf", "rtsp:/me:secret@cam/1"]),
+        (serve.parser, ["s.toml", "rtmp://cam/secret"]),
+    ],
+)
+def test_wrong_words_are_told_without_credentials(parser, words, capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(words)
+    said = capsys.readouterr().err
+    assert "..." in said and "secret" not in said
 
 
 @pytest.mark.parametrize("enough, count", [(False, adts.LOOK), (True, 1)])

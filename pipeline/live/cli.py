@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ... import __version__
 from ...export.runtime import Runtime, load
@@ -42,8 +43,15 @@ PARENT = "DERAIN_PARENT"
 log = logging.getLogger("derain_video")
 
 
+class LiveParser(Parser):
+    """Shows no credentials."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(redacted(message))
+
+
 def parser() -> Parser:
-    p = Parser(
+    p = LiveParser(
         "derain-video", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
     )
     p.add_argument("source", type=Address, metavar="IN")

@@ -241,7 +241,7 @@ def _end(watched: Sequence[Supervisor]) -> None:
 
 
 def parser() -> Parser:
-    p = Parser("derain-video serve", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = cli.LiveParser("derain-video serve", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("file", type=Path, metavar="FILE.toml")
     p.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     p.add_argument("-v", "--verbose", action="store_true", help="say more")
