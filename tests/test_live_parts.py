@@ -269,6 +269,9 @@ def test_an_encoder_goes_with_its_programme():
     [
         (av.ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused", "rtsp://me:secret@cam"), "nothing listens there"),
         (av.HTTPUnauthorizedError(1, "Server returned 401 Unauthorized", "rtsp://me:secret@cam"), "user or password missing or refused"),
+        (av.HTTPServerError(1, "Server returned 5XX Server Error reply", "http://me:secret@cam"), "the server itself has a fault"),
+        (av.HTTPOtherClientError(1, "Server returned 4XX Client Error", "http://me:secret@cam"), "the server takes no such request"),
+        (av.OSError(errno.EIO, "Input/output error", "rtsp://me:secret@cam"), "input/output error; is the host's name right"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), "the other side closed the connection"),
         (OSError(errno.ENOSPC, "No space left on device", "rec.mkv"), "no room left on the disk"),
         (OSError(errno.EDOM, "an odd fault", "rtsp://me:secret@cam"), "an odd fault"),
@@ -276,6 +279,12 @@ def test_an_encoder_goes_with_its_programme():
 )
 def test_a_fault_is_told_in_words_that_help(error, words):
     assert reason(error).startswith(words) and "secret" not in reason(error)
+    assert redacted(reason(error)) == reason(error)
+
+
+@pytest.mark.parametrize("scheme, words", [("udp", "nothing comes; is the sender on"), ("https", "it redirects in a circle, or sends no video")])
+def test_an_input_output_error_is_told_by_what_the_input_is(scheme, words):
+    assert reason(OSError(errno.EIO, "Input/output error"), scheme).startswith(words)
 
 
 def test_what_was_seen_before_a_reconnect_is_forgotten(runtime, monkeypatch):

@@ -130,7 +130,7 @@ class Intake:
             with self._open() as container:
                 self._read(container)
         except (av.FFmpegError, OpenError, OSError, ValueError) as error:
-            why = redacted(reason(error))
+            why = redacted(reason(error, self.address.scheme))
         if self._halt.is_set():
             return
         if self._pictured and time.monotonic() - self._pictured > HEALTHY:
