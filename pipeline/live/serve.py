@@ -134,6 +134,7 @@ class Supervisor:
         """Arguments go by stdin: they hold passwords, and a command line can be seen by everybody."""
         spec = self.spec
         words = [spec.source.url, *(target.url for target in spec.targets), *spec.options, "--state", str(self.folder)]
+        (self.folder / "state.json").unlink(missing_ok=True)  # of the process before: it says nothing of this one
         minded = {**os.environ, cli.PARENT: str(os.getpid())}
         with subprocess.Popen([*WORKER, "@/dev/stdin"], stdin=subprocess.PIPE, start_new_session=True, env=minded) as process:
             self._process = process
