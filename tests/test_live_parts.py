@@ -5,6 +5,7 @@ import gc
 import os
 import re
 import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
-from derain_video.pipeline.live import adts, cli, outlet, serve
+from derain_video.pipeline.live import adts, cli, outlet, serve, stream
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
@@ -26,7 +27,7 @@ from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
 from derain_video.pipeline.live.programme import Programme
 from derain_video.pipeline.live.relay import forget, open_writer
-from derain_video.pipeline.live.state import LiveReport
+from derain_video.pipeline.live.state import LiveReport, StateFolder
 from derain_video.pipeline.live.stream import LiveJob, Stream, run_live
 from derain_video.pipeline.video import Video
 
@@ -37,6 +38,8 @@ from derain_video.pipeline.video import Video
         ("rtsp://me:se@cret@cam:554/1", "rtsp://...@cam:554/1"),
         ("rtsp://cam/1?user=me&password=secret", "rtsp://cam/1?..."),
         ("rtmp://host/live/secret", "rtmp://host/live/..."),
+        ("http://cam/1?token=secret: gone", "http://cam/1?...: gone"),
+        ("rtmp://host/live/secret: gone", "rtmp://host/live/...: gone"),
         ("rtmp://host/live/se/cret?a=secret", "rtmp://host/live/..."),
         ("udp://239.0.0.1:1234", "udp://239.0.0.1:1234"),
         ("cannot open rtsp://me:secret@cam/1: gone", "cannot open rtsp://...@cam/1: gone"),
@@ -78,6 +81,11 @@ def test_wrong_words_are_told_without_credentials(parser, words, capsys):
         parser().parse_args(words)
     said = capsys.readouterr().err
     assert "..." in said and "secret" not in said
+
+
+def test_a_folder_for_the_report_is_refused_at_once(tmp_path):
+    with pytest.raises(WriteError, match="is a folder; name a file"):
+        cli.job_of(cli.parser().parse_args(["rtsp://cam/1", "o.mkv", "--report", str(tmp_path)]))
 
 
 @pytest.mark.parametrize("enough, count", [(False, adts.LOOK), (True, 1)])
@@ -301,6 +309,29 @@ def test_what_was_seen_before_a_reconnect_is_forgotten(runtime, monkeypatch):
     assert report.frames == 6 and [call[0] for call in runtime.calls] == [STILL, PAST, PAST] * 2
 
 
+def test_the_state_shows_pictures_that_come_between_two_tellings(runtime, tmp_path, monkeypatch):
+    video, seen = Video(96, 64, LAYOUTS["yuv420p"], TICK, Fraction(1), tags=(1, 1, 1, 1), aspect=None), []
+
+    def connect(intake):
+        for number in range(3):
+            intake.frames.put(Arrival(yuv(64, 96, 100).replace(pts=90000 * number), video, None, 0.0, 1))
+            time.sleep(0.45)
+        intake.halt()
+
+    monkeypatch.setattr(Intake, "_connect", connect)
+    monkeypatch.setattr(stream, "TELL_EVERY", 0.3)
+    monkeypatch.setattr(StateFolder, "tell", lambda folder, report, shown=None: seen.append(shown))
+    run_live(LiveJob(Address("rtsp://camera/1"), (), Reading(wait=True), state=tmp_path), runtime)
+    assert [shown[0].pts for shown in seen if shown] == [0, 90000, 180000]
+
+
+def test_a_state_folder_that_was_removed_comes_back(tmp_path):
+    folder, report = StateFolder(tmp_path / "state"), LiveReport()
+    (tmp_path / "state").rmdir()
+    folder.tell(report)
+    assert (tmp_path / "state" / "state.json").exists() and report.notes == []
+
+
 def test_an_output_that_never_opens_was_sent_nothing(clip, runtime):
     report = LiveReport()
     job = LiveJob(Address(str(clip(width=96, height=64))), (Address("tcp://127.0.0.1:9"),))
@@ -342,13 +373,13 @@ def test_an_output_that_can_never_be_written_is_refused(target, said):
 
 def test_the_large_network_comes_back(fake):
     large, small = fake(), fake()
-    stream = Stream(LiveJob(Address("rtsp://camera/1"), ()), large, LiveReport(), threading.Event(), lambda: small)
+    worker = Stream(LiveJob(Address("rtsp://camera/1"), ()), large, LiveReport(), threading.Event(), lambda: small)
     used = []
     for at in (1, 2, 1, 0, 1):
-        stream.plan.at = at
-        stream._change()
-        used.append(stream.runtime)
-    assert stream.plan.levels[:2] == ["full", "fast"] and used == [small, small, small, large, small]
+        worker.plan.at = at
+        worker._change()
+        used.append(worker.runtime)
+    assert worker.plan.levels[:2] == ["full", "fast"] and used == [small, small, small, large, small]
 
 
 def test_folders_named_by_the_time_are_made(clip, runtime, tmp_path):

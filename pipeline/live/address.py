@@ -13,14 +13,14 @@ from ..place import check_folder, file_url
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "http", "https")
 
-RTMP_KEY = re.compile(r"(rtmps?:/{1,2}[^\s/]+/(?:[^\s/'\"]+/)?)[^\s'\"]+", re.I)  # a lone element of the path is the key
+RTMP_KEY = re.compile(r"(rtmps?:/{1,2}[^\s/]+/(?:[^\s/'\"]+/)?)[^\s'\"]*[^\s'\":]", re.I)  # a lone element of the path is the key
 FOREIGN = re.compile(r"[a-zA-Z][\w+.-]*://")
 USER = re.compile(r"(\w+:/{1,2})[^\s'\"]*@")  # to the last @: passwords with / or @ in them are written unquoted
 WHOLE_USER = re.compile(r"^(\w+:/{1,2}).*@")  # where the text is a URL and nothing else: quotes and spaces may be in it, too
 PASSWORD = re.compile(r"((?:pass\w*|pwd)=)[^&_/?\s'\"]+", re.I)  # in the path, as some recorders have it
 PORT = re.compile(r"\w+://[^/?]*:(\d+)(?:[/?]|$)")
 NUMBERED = re.compile(r"%\d*d")
-QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+")
+QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]*[^\s'\":]")  # but for the colon of a message
 
 SILENCE = 3.0
 """Seconds after which a peer that says nothing is taken for gone."""

@@ -18,7 +18,7 @@ from ...export.runtime import Runtime, load
 from ...models.options import Parser, number
 from ..cli import Stop, logged, network_options, signals
 from ..codec import PRESETS, Settings
-from ..errors import FAULTS, OptionError
+from ..errors import FAULTS, OptionError, WriteError
 from ..place import check_folder
 from ..video import LIMIT
 from .address import SCHEMES, Address, is_live, redacted
@@ -159,6 +159,8 @@ def job_of(args: argparse.Namespace) -> LiveJob:
         raise OptionError(f"{args.source}: no such file")
     if args.report:
         check_folder(args.report)
+        if args.report.is_dir():
+            raise WriteError(f"{args.report}: is a folder; name a file")
     reading = Reading(args.transport, args.wait, args.attempts, args.max_pixels)
     settings = Settings(crf=args.crf, preset=args.preset)
     return LiveJob(
