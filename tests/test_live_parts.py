@@ -1,5 +1,6 @@
 """The parts of the live pipeline that need no peer: clocks, boxes, the plan, half size, what is shown of an address."""
 
+import contextlib
 import errno
 import gc
 import os
@@ -22,7 +23,7 @@ from derain_video.pipeline.live import adts, cli, outlet, serve, stream
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
-from derain_video.pipeline.live.intake import Arrival, Intake, Reading
+from derain_video.pipeline.live.intake import Arrival, Ended, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
 from derain_video.pipeline.live.programme import Programme
@@ -323,6 +324,15 @@ def test_the_state_shows_pictures_that_come_between_two_tellings(runtime, tmp_pa
     monkeypatch.setattr(StateFolder, "tell", lambda folder, report, shown=None: seen.append(shown))
     run_live(LiveJob(Address("rtsp://camera/1"), (), Reading(wait=True), state=tmp_path), runtime)
     assert [shown[0].pts for shown in seen if shown] == [0, 90000, 180000]
+
+
+def test_connections_that_gave_pictures_are_no_failures(monkeypatch):
+    pictured, intake = iter([1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0]), Intake(Address("rtsp://cam/1"), Reading(attempts=2), LiveReport())
+    monkeypatch.setattr(Intake, "_read", lambda intake, container: setattr(intake, "_pictured", next(pictured)))
+    monkeypatch.setattr(Intake, "_open", lambda intake: contextlib.nullcontext())
+    monkeypatch.setattr(Backoff, "next", lambda backoff: 0.0)
+    intake._run()
+    assert isinstance(intake.fault, Ended) and intake.report.reconnects == 6
 
 
 def test_a_state_folder_that_was_removed_comes_back(tmp_path):

@@ -65,7 +65,7 @@ def parser() -> Parser:
 def _stream_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--wait", action="store_true", help="keep each frame and let the camera wait; default: newest frame wins")
     g.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="how RTSP cameras send; default: tcp")
-    g.add_argument("--attempts", type=number(int, 0), default=0, metavar="N", help="give up IN after N failures in a row; default: never")
+    g.add_argument("--attempts", type=number(int, 0), default=0, metavar="N", help="give up IN after N tries in a row without a picture")
     g.add_argument("--crf", type=number(float, 0, 63), help="quality as x264 counts it, less is better; default: 23")
     g.add_argument("--preset", choices=PRESETS, default="", metavar="NAME", help="speed as x264 names it; default: veryfast")
     g.add_argument("--bitrate", type=number(int, 0, 1_000_000), default=0, metavar="KBIT", help="most kbit/s; default: no limit")

@@ -61,8 +61,8 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read. transport: tcp or udp, for RTSP. wait: keep each frame. attempts: failures in a row to give up after, 0 for never.
-    backoff: makes the waits between them."""
+    """How to read. transport: tcp or udp, for RTSP. wait: keep each frame. attempts: connections in a row without a picture to give up after,
+    0 for never. backoff: makes the waits between them."""
 
     transport: str = "tcp"
     wait: bool = False
@@ -87,7 +87,7 @@ class Intake:
         self._pictured, self._wears = 0.0, False  # when the first picture of a connection came; whether its sound is AAC with headers
         self._clocked = True  # whether its pictures tell their time
         self.fault: Exception | None = None
-        self._backoff = reading.backoff()
+        self._backoff, self._failures = reading.backoff(), 0
         self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP), 0
         self._first, self._seen = 0.0, 0.0
         self._halt = threading.Event()
@@ -145,7 +145,8 @@ class Intake:
     def _give_up(self, why: str) -> None:
         if self.address.finite:
             raise Ended(f"{self.address}: {why}")
-        if self.reading.attempts and self._backoff.failures + 1 >= self.reading.attempts:
+        self._failures = 0 if self._pictured else self._failures + 1
+        if self.reading.attempts and self._failures >= self.reading.attempts:
             raise Ended(f"{self.address}: {why}; gave up after {self.reading.attempts} failures in a row, --attempts")
 
     @contextlib.contextmanager
