@@ -5,6 +5,7 @@ import errno
 import gc
 import os
 import re
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -15,13 +16,16 @@ import av
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from live_peers import grows, numbered
+
 from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
 from derain_video.pipeline.live import adts, cli, outlet, serve, stream
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
-from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
+from derain_video.pipeline.live.clock import JUMP, STANDING, TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
 from derain_video.pipeline.live.intake import Arrival, Ended, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
@@ -205,6 +209,32 @@ def test_sound_survives_a_camera_whose_clock_is_set():
         line.picture(k * 0.04 + jump)
     stamps = [stamp for stamp in kept if stamp is not None]
     assert len(stamps) >= 197 and max(np.diff(stamps)) < 0.2 * 90000
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.99, 1.05, 2.0])
+def test_a_clock_of_another_speed_stays_near_ours_and_sound_in_step(speed):
+    clock = Clock()
+    line, off, apart = Timeline(clock, off=JUMP), [], []
+    for number in range(25 * 120):
+        stamp, heard = line.picture(number * 0.04 * speed), line.sound(number * 0.04 * speed + 0.001)
+        off.append(abs(stamp / 90000 - (clock.now - 100)))
+        apart += [abs(heard - stamp)] if heard is not None else []
+        clock.now += 0.04
+    assert max(off) < JUMP + 0.1 and max(apart) < 100 and len(apart) > 25 * 120 * 0.4
+
+
+def test_a_clock_that_stands_still_is_not_gone_by(monkeypatch):
+    clock, video = Clock(), SimpleNamespace(average_rate=25, sample_aspect_ratio=None)
+    camera, picture = Intake(Address("udp://127.0.0.1:9"), Reading(wait=True), LiveReport()), numbered(0)
+    camera.frames, camera._timeline = Mailbox(100), Timeline(clock)
+    monkeypatch.setattr(time, "monotonic", clock)
+    for number in range(100):
+        picture.pts, picture.time_base = 0 if number else 9, Fraction(1, 25)
+        camera._see(picture, video, None)
+        clock.now += 0.04
+    stamps = [arrival.frame.pts for arrival in camera.frames.drain()]
+    assert np.diff(stamps[30:]).tolist() == [3600] * 69 and grows(stamps)
+    assert camera.report.notes == ["udp://127.0.0.1:9: its clock stands still: pictures get the time at which they come"]
 
 
 def test_a_picture_may_stand_in_a_file_that_is_read_ahead():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -41,6 +42,12 @@ HEALTHY = 10.0
 
 CLOCKLESS = ("mpjpeg",)
 """FFmpeg's containers that tell no times, and are given 25 frames/s by it: what cameras send as MJPEG over HTTP."""
+
+STOOD, STILL = 1.0, 5
+"""Seconds and pictures after which a clock that does not go on counts as standing."""
+
+LISTS = ("hls", "dash")
+"""FFmpeg's containers of live video in segments."""
 
 LIMITED = BT709 = 1
 """FFmpeg's numbers for that range, and for that matrix, primaries and transfer."""
@@ -85,10 +92,12 @@ class Intake:
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
         self._early: deque[Packet] = deque(maxlen=SOUND_HELD)
         self._pictured, self._wears = 0.0, False  # when the first picture of a connection came; whether its sound is AAC with headers
-        self._clocked = True  # whether its pictures tell their time
+        self._clocked, self._paced = True, False  # whether its pictures tell their time, and must be given it here
+        self._read_at, self._moved, self._still = -math.inf, 0.0, 0  # the time told last, when it last went on, and pictures since then
         self.fault: Exception | None = None
         self._backoff, self._failures = reading.backoff(), 0
-        self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP), 0
+        own = math.inf if wait else JUMP  # what is read at another speed than it was sent tells its time by its own clock alone
+        self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP, off=own), 0
         self._first, self._seen = 0.0, 0.0
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="derain-intake", daemon=True)
@@ -169,7 +178,9 @@ class Intake:
         self._timeline.reset()
         self.sound.clear()
         self._early.clear()
-        self._clocked = container.format.name not in CLOCKLESS
+        self._clocked, self._moved, self._still = container.format.name not in CLOCKLESS, time.monotonic(), 0
+        lasts = container.format.name in LISTS or bool(container.duration)  # live video that is no list comes at its own speed
+        self._paced = self.address.bursts and (lasts or not self.address.live)
         due = time.monotonic() + KEY_WAIT
         first, begun = True, video.name == "h264"  # which may have no key frames; its decoder knows where to begin
         for packet in packets:
@@ -222,12 +233,12 @@ class Intake:
         self._pictured = self._pictured or at
         self.report.input_up = True
         video = describe(picture, stream)
-        seconds = None if picture.pts is None or not picture.time_base or not self._clocked else float(picture.pts * picture.time_base)
+        seconds = self._told(picture, at)
         duration = round(1 / (video.rate * TICK))
         stamp = self._timeline.picture(seconds, duration if self.address.finite else 0)
         while self._early and self._timeline.runs:
             self._hear(self._early.popleft())
-        if self.address.bursts:
+        if self._paced:
             self._halt.wait(max(0.0, float(stamp * TICK) - (at - self._begun(at))))  # at the speed of a camera
             at = time.monotonic()
         if nearest(picture.format).rgb:  # FFmpeg would take BT.601
@@ -237,6 +248,20 @@ class Intake:
         self.report.arrived += 1
         self.frames.put(Arrival(frame, video, sound, at, self._session))
         self.report.dropped = self.frames.dropped
+
+    def _told(self, picture: av.VideoFrame, at: float) -> float | None:
+        """The picture's time on the connection's clock, if there is one that goes on."""
+        if picture.pts is None or not picture.time_base or not self._clocked:
+            return None
+        seconds = float(picture.pts * picture.time_base)
+        if seconds != self._read_at:
+            self._read_at, self._moved, self._still = seconds, at, 0
+        self._still += 1
+        if self._still > STILL and at - self._moved > STOOD and not self.address.finite:
+            self._clocked = False
+            self.report.note(f"{self.address}: its clock stands still: pictures get the time at which they come")
+            return None
+        return seconds
 
     def _begun(self, at: float) -> float:
         """When the first frame came."""
