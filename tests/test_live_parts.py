@@ -30,7 +30,7 @@ from derain_video.pipeline.live.fault import reason
 from derain_video.pipeline.live.intake import Arrival, Ended, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
-from derain_video.pipeline.live.programme import Programme
+from derain_video.pipeline.live.programme import Piece, Programme
 from derain_video.pipeline.live.relay import forget, open_writer
 from derain_video.pipeline.live.state import LiveReport, StateFolder
 from derain_video.pipeline.live.stream import LiveJob, Stream, run_live
@@ -112,20 +112,53 @@ def test_segments_of_an_earlier_run_are_removed_and_nothing_else(tmp_path):
     forget(tmp_path / "absent.m3u8")
 
 
+def packets(count):
+    """A stream, and its packets 40 ms apart."""
+    programme = Programme(Video(192, 128, LAYOUTS["yuv420p"], TICK, Fraction(25), tags=(1, 1, 1, 1), aspect=None), None, Settings())
+    return programme, [packet_of(programme.stream, piece) for frame in noise(count) for piece in programme.encode(frame, 0.0)]
+
+
+def packet_of(stream, piece):
+    packet = av.Packet(piece.data)
+    packet.pts = packet.dts = piece.pts
+    packet.time_base, packet.is_keyframe, packet.stream = TICK, piece.key, stream
+    return packet
+
+
 def test_playlists_in_one_folder_share_no_segment_and_numbers_go_on(tmp_path):
     for name in ("cam", "cam-1", "cam1", "cam"):
-        address = Address(str(tmp_path / f"{name}.m3u8"))
-        programme = Programme(Video(192, 128, LAYOUTS["yuv420p"], TICK, Fraction(25), tags=(1, 1, 1, 1), aspect=None), None, Settings())
-        writer = open_writer(address, 60.0, [programme.stream])
-        for piece in (piece for frame in noise(60) for piece in programme.encode(frame, 0.0)):
-            packet = av.Packet(piece.data)
-            packet.pts = packet.dts = piece.pts
-            packet.time_base, packet.is_keyframe, packet.stream = TICK, piece.key, programme.stream
+        programme, pictures = packets(60)
+        writer = open_writer(Address(str(tmp_path / f"{name}.m3u8")), 60.0, [programme.stream])
+        for packet in pictures:
             writer.mux(packet)
         writer.close()
     listed = {name: re.findall(r".*\.ts", (tmp_path / f"{name}.m3u8").read_text()) for name in ("cam", "cam-1", "cam1")}
     assert listed == {"cam": [f"cam-{n}.ts" for n in range(4)], "cam-1": ["cam-1-0.ts", "cam-1-1.ts"], "cam1": ["cam1-0.ts", "cam1-1.ts"]}
     assert {path.name for path in tmp_path.glob("*.ts")} == {name for names in listed.values() for name in names}
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+@pytest.mark.parametrize("late", [0, 7, 20])
+def test_sound_that_comes_after_its_pictures_is_in_the_same_file(tmp_path, ending, late):
+    """late: by so many pictures."""
+    programme, pictures = packets(100)
+    with av.open(str(tmp_path / "sound.nut"), "w") as holder:
+        streams = [holder.add_stream_from_template(programme.stream, opaque=True), holder.add_stream("aac", rate=48000, layout="mono")]
+        holder.start_encoding()
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        silence.sample_rate = 48000
+        sound = next(bytes(packet) for _ in range(9) for packet in streams[1].encode(silence))
+        writer = open_writer(Address(str(tmp_path / f"rec.{ending}")), 1.0, streams)
+        for number, packet in enumerate(pictures):
+            writer.mux(packet)
+            if number >= late:
+                writer.mux(packet_of(streams[1], Piece(False, sound, 3600 * (number - late) + 1800, 2160, True, 0.0)))
+        writer.close()
+    kept = []
+    for path in sorted(tmp_path.glob("rec*"), key=lambda path: path.stat().st_ctime_ns):
+        with av.open(str(path)) as container:
+            kept.append(sum(packet.size > 0 for packet in container.demux(audio=0)))
+    assert kept == [25, 25, 25, 25 - late]
 
 
 def test_pictures_without_stamps_come_one_after_the_other():

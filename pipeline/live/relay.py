@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ from .address import SOUND, Address, redacted, segment_name, segments
 from .fault import reason
 
 VARIABLE = "DERAIN_RELAY"
+
+LATE = 1.0
+"""Seconds by which sound may come after its pictures and still be in the same file; no more than a file's least length."""
 
 FRAGMENTS = (".mp4", ".mov", ".m4v")
 
@@ -75,51 +79,69 @@ class Push:
             return None
 
 
-class Recording:
-    """Files of `seconds` each, that begin with a key frame and at time 0; a crash leaves the last one playable."""
+@dataclass
+class Part:
+    """One file of a recording. begin: of its first picture, in seconds."""
 
-    def __init__(self, pattern: str, seconds: float, streams: Sequence[av.stream.Stream]) -> None:
-        self.pattern, self.seconds, self.streams = pattern, seconds, streams
-        self.push: Push | None = None
-        self.name, self.begin = "", 0.0
+    path: Path
+    begin: float
+    push: Push | None = None
 
     def mux(self, packet: av.Packet[Any]) -> None:
-        try:
-            self._mux(packet)
-        except (av.FFmpegError, OSError):
-            self._leave(Path(self.name))
-            raise
-
-    def _leave(self, path: Path) -> None:
-        """What is left of a recording plays, or goes: a disk that stays full would get one more such file with each attempt."""
-        with contextlib.suppress(av.FFmpegError, OSError):  # the fault that led here is the one to tell
-            self.close()
-        with contextlib.suppress(OSError):
-            if path.is_file() and not path.stat().st_size:
-                path.unlink()
-            elif path.is_file() and path.suffix in FRAGMENTS:
-                cut(path)
+        packet.pts = packet.dts = (packet.pts or 0) - round(self.begin / float(packet.time_base))
+        if self.push and packet.pts >= 0:
+            self.push.mux(packet)
 
     def close(self) -> None:
         if self.push:
             self.push.close()
 
+    def leave(self) -> None:
+        """What is left of it plays, or goes: a disk that stays full would get one more such file with each attempt."""
+        with contextlib.suppress(av.FFmpegError, OSError):  # the fault that led here is the one to tell
+            self.close()
+        with contextlib.suppress(OSError):
+            if self.path.is_file() and not self.path.stat().st_size:
+                self.path.unlink()
+            elif self.path.is_file() and self.path.suffix in FRAGMENTS:
+                cut(self.path)
+
+
+class Recording:
+    """Files of `seconds` each, that begin with a key frame and at time 0; a crash leaves the last one playable."""
+
+    def __init__(self, pattern: str, seconds: float, streams: Sequence[av.stream.Stream]) -> None:
+        self.pattern, self.seconds, self.streams = pattern, seconds, streams
+        self.parts: list[Part] = []  # the last one, and before it the one whose sound is still coming
+
+    def mux(self, packet: av.Packet[Any]) -> None:
+        try:
+            self._mux(packet)
+        except (av.FFmpegError, OSError):
+            for part in self.parts:
+                part.leave()
+            raise
+
+    def close(self) -> None:
+        for part in self.parts:
+            part.close()
+
     def _mux(self, packet: av.Packet[Any]) -> None:
         video = self.streams[packet.stream_index].type == "video"
         at = float((packet.pts or 0) * packet.time_base)
-        if video and packet.is_keyframe and (self.push is None or at - self.begin >= self.seconds):
+        if video and packet.is_keyframe and (not self.parts or at - self.parts[-1].begin >= self.seconds):
             self._next(at)
-        shift = round(self.begin / float(packet.time_base))
-        if self.push and (packet.pts or 0) >= shift:  # what is heard before the first picture belongs to the file before
-            packet.pts = packet.dts = (packet.pts or 0) - shift
-            self.push.mux(packet)
+        if len(self.parts) > 1 and at - self.parts[-1].begin >= (LATE if video else 0.0):
+            self.parts.pop(0).close()
+        if self.parts:
+            self.parts[-1 if at >= self.parts[-1].begin else 0].mux(packet)
 
     def _next(self, at: float) -> None:
-        self.close()
-        self.name = free_name(time.strftime(self.pattern))
-        Path(self.name).parent.mkdir(parents=True, exist_ok=True)  # named by the time, too, perhaps
-        options = FRAGMENTED if Path(self.name).suffix in FRAGMENTS else CLUSTERED
-        self.push, self.begin = Push(file_url(Path(self.name)), "", options, self.streams), at
+        path = Path(free_name(time.strftime(self.pattern)))
+        path.parent.mkdir(parents=True, exist_ok=True)  # named by the time, too, perhaps
+        self.parts.append(Part(path, at))
+        options = FRAGMENTED if path.suffix in FRAGMENTS else CLUSTERED
+        self.parts[-1].push = Push(file_url(path), "", options, self.streams)
 
 
 def free_name(name: str) -> str:
