@@ -23,7 +23,7 @@ from derain_video.models.spec import PAST, STILL
 from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
-from derain_video.pipeline.live import adts, cli, outlet, serve, stream
+from derain_video.pipeline.live import adts, cli, intake, outlet, relay, serve, stream
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
 from derain_video.pipeline.live.clock import JUMP, STANDING, TICK, Backoff, Timeline
 from derain_video.pipeline.live.fault import reason
@@ -137,10 +137,27 @@ def test_playlists_in_one_folder_share_no_segment_and_numbers_go_on(tmp_path):
     assert {path.name for path in tmp_path.glob("*.ts")} == {name for names in listed.values() for name in names}
 
 
+def test_pictures_that_waited_for_sound_are_no_measure_of_the_machine(monkeypatch):
+    monkeypatch.setattr(adts, "LOOK", 5)
+    monkeypatch.setattr(intake, "wears_headers", lambda stream: True)
+    worker = Stream(LiveJob(Address("udp://127.0.0.1:9"), ()), None, LiveReport(), threading.Event())
+    worker.intake._heard(iter([SimpleNamespace(stream_index=0, size=1)] * 8), [SimpleNamespace(index=1)])
+    for number in range(8):
+        picture = numbered(number)
+        picture.pts, picture.time_base = number, Fraction(1, 25)
+        worker.intake._see(picture, SimpleNamespace(average_rate=25, sample_aspect_ratio=None), None)
+    told = []
+    monkeypatch.setattr(Plan, "tell", lambda plan, now, arrived, done: told.append((arrived, done)))
+    worker._tell()
+    assert worker.report.arrived == 8 and told == [(3, 0)]
+
+
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
 @pytest.mark.parametrize("late", [0, 7, 20])
-def test_sound_that_comes_after_its_pictures_is_in_the_same_file(tmp_path, ending, late):
+def test_sound_that_comes_after_its_pictures_is_in_the_same_file(tmp_path, monkeypatch, ending, late):
     """late: by so many pictures."""
+    names = iter([str(tmp_path / f"{number}.{ending}") for number in range(4)])
+    monkeypatch.setattr(relay, "free_name", lambda name: next(names))
     programme, pictures = packets(100)
     with av.open(str(tmp_path / "sound.nut"), "w") as holder:
         streams = [holder.add_stream_from_template(programme.stream, opaque=True), holder.add_stream("aac", rate=48000, layout="mono")]
@@ -155,8 +172,8 @@ def test_sound_that_comes_after_its_pictures_is_in_the_same_file(tmp_path, endin
                 writer.mux(packet_of(streams[1], Piece(False, sound, 3600 * (number - late) + 1800, 2160, True, 0.0)))
         writer.close()
     kept = []
-    for path in sorted(tmp_path.glob("rec*"), key=lambda path: path.stat().st_ctime_ns):
-        with av.open(str(path)) as container:
+    for number in range(4):
+        with av.open(str(tmp_path / f"{number}.{ending}")) as container:
             kept.append(sum(packet.size > 0 for packet in container.demux(audio=0)))
     assert kept == [25, 25, 25, 25 - late]
 
@@ -390,12 +407,12 @@ def test_the_state_shows_pictures_that_come_between_two_tellings(runtime, tmp_pa
 
 
 def test_connections_that_gave_pictures_are_no_failures(monkeypatch):
-    pictured, intake = iter([1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0]), Intake(Address("rtsp://cam/1"), Reading(attempts=2), LiveReport())
+    pictured, camera = iter([1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0]), Intake(Address("rtsp://cam/1"), Reading(attempts=2), LiveReport())
     monkeypatch.setattr(Intake, "_read", lambda intake, container: setattr(intake, "_pictured", next(pictured)))
     monkeypatch.setattr(Intake, "_open", lambda intake: contextlib.nullcontext())
     monkeypatch.setattr(Backoff, "next", lambda backoff: 0.0)
-    intake._run()
-    assert isinstance(intake.fault, Ended) and intake.report.reconnects == 6
+    camera._run()
+    assert isinstance(camera.fault, Ended) and camera.report.reconnects == 6
 
 
 def test_a_state_folder_that_was_removed_comes_back(tmp_path):

@@ -93,6 +93,7 @@ class Intake:
         self._early: deque[Packet] = deque(maxlen=SOUND_HELD)
         self._pictured, self._wears = 0.0, False  # when the first picture of a connection came; whether its sound is AAC with headers
         self._clocked, self._paced = True, False  # whether its pictures tell their time, and must be given it here
+        self._waited, self.burst = 0, 0  # pictures that wait for sound to be told, and those that came at once thereafter, in all
         self._read_at, self._moved, self._still = -math.inf, 0.0, 0  # the time told last, when it last went on, and pictures since then
         self.fault: Exception | None = None
         self._backoff, self._failures = reading.backoff(), 0
@@ -200,7 +201,7 @@ class Intake:
 
     def _heard(self, packets: Iterator[Packet], sounds: list[av.AudioStream]) -> tuple[Iterator[Packet], Sound | None]:
         """The packets, and what their sound is, if there is any that can be handed on."""
-        self._wears = bool(sounds) and wears_headers(sounds[0])
+        self._wears, self._waited = bool(sounds) and wears_headers(sounds[0]), 0
         if not sounds:
             return packets, None
         try:
@@ -208,7 +209,7 @@ class Intake:
                 return packets, Sound(sounds[0])
             due = time.monotonic() + SILENCE
             early, first = adts.ahead(packets, sounds[0], lambda: self._halt.is_set() or time.monotonic() > due)
-            packets = chain(early, packets)
+            packets, self._waited = chain(early, packets), sum(packet.stream_index != sounds[0].index for packet in early)
             if first is None:
                 raise ValueError("none came")
             with adts.described(sounds[0], first) as told:
@@ -246,6 +247,8 @@ class Intake:
         picture = convert(picture, video.layout, video.width, video.height)
         frame = Frame(planes_of(picture, video.layout), video.layout, stamp, TICK, duration, picture=picture)
         self.report.arrived += 1
+        if self._waited:
+            self._waited, self.burst = self._waited - 1, self.burst + 1
         self.frames.put(Arrival(frame, video, sound, at, self._session))
         self.report.dropped = self.frames.dropped
 

@@ -205,7 +205,7 @@ class Stream:
 
     def _tell(self) -> None:
         now = time.monotonic()
-        if self.plan.tell(now, self.report.arrived, self.report.frames):
+        if self.plan.tell(now, self.report.arrived - self.intake.burst, self.report.frames):  # no machine is judged by a burst
             self._change()
         if now - self._told < TELL_EVERY or not self._state:
             return
