@@ -137,6 +137,20 @@ def test_playlists_in_one_folder_share_no_segment_and_numbers_go_on(tmp_path):
     assert {path.name for path in tmp_path.glob("*.ts")} == {name for names in listed.values() for name in names}
 
 
+@pytest.mark.parametrize("size", [0, 4096])
+def test_a_playlist_on_a_full_disk_is_a_fault(tmp_path, size):
+    programme, pictures = packets(130)
+    writer = open_writer(Address(str(tmp_path / "cam.m3u8")), 60.0, [programme.stream])
+    for packet in pictures[:60]:
+        writer.mux(packet)
+    os.truncate(tmp_path / "cam-0.ts", size)  # as FFmpeg leaves it
+    with pytest.raises(OSError, match="No space left"):
+        for packet in pictures[60:]:
+            writer.mux(packet)
+    assert not (tmp_path / "cam-0.ts").exists()
+    writer.close()
+
+
 def test_pictures_that_waited_for_sound_are_no_measure_of_the_machine(monkeypatch):
     monkeypatch.setattr(adts, "LOOK", 5)
     monkeypatch.setattr(intake, "wears_headers", lambda stream: True)

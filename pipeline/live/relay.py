@@ -7,6 +7,7 @@ Told by the environment, which others cannot see: a URL with a password on a com
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -27,6 +28,9 @@ from .address import SOUND, Address, redacted, segment_name, segments
 from .fault import reason
 
 VARIABLE = "DERAIN_RELAY"
+
+TS_PACKET = 188
+"""Bytes; MPEG-TS is made of such packets alone."""
 
 LATE = 1.0
 """Seconds by which sound may come after its pictures and still be in the same file; no more than a file's least length."""
@@ -77,6 +81,28 @@ class Push:
         except ValueError:
             say("note", f"not kept: sound: {form} cannot hold {name}")
             return None
+
+
+class Playlist(Push):
+    """A rolling playlist. FFmpeg goes on without a word when the disk is full: its segments end then before they should, or are empty."""
+
+    def __init__(self, address: Address, streams: Sequence[av.stream.Stream]) -> None:
+        self.path = Path(address.url)
+        super().__init__(address.url, address.format, address.write_options(), streams)
+
+    def mux(self, packet: av.Packet[Any]) -> None:
+        begins = packet.is_keyframe and packet.stream.type == "video"
+        super().mux(packet)
+        if begins:
+            self._check()
+
+    def _check(self) -> None:
+        """OSError if the newest segment is not whole. It is removed: the next attempt would find it again."""
+        with contextlib.suppress(FileNotFoundError):  # somebody else tidies up
+            newest = max(own_segments(self.path), key=lambda path: path.stat().st_mtime_ns, default=None)
+            if newest and (not (size := newest.stat().st_size) or size % TS_PACKET):
+                newest.unlink()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(newest))
 
 
 @dataclass
@@ -158,6 +184,7 @@ def open_writer(address: Address, segment: float, streams: Sequence[av.stream.St
         return Recording(segment_name(Path(address.url)), segment, streams)
     if address.scheme == "hls":
         forget(Path(address.url))
+        return Playlist(address, streams)
     name = "pipe:1" if address.scheme == "-" else _sized(address)
     return Push(name, address.format, address.write_options(), streams)
 
@@ -166,10 +193,13 @@ def forget(playlist: Path) -> None:
     """Removes segments of an earlier run that the playlist has left behind: FFmpeg knows of those alone that it made itself."""
     with contextlib.suppress(OSError):
         listed = [number for name in playlist.read_text(encoding="utf-8").splitlines() if (number := _number(playlist, name)) is not None]
-        for path in playlist.parent.glob(f"{glob.escape(playlist.stem)}-*.ts"):
-            number = _number(playlist, path.name)
-            if number is not None and number < min(listed, default=0):
+        for path in own_segments(playlist):
+            if (_number(playlist, path.name) or 0) < min(listed, default=0):
                 path.unlink()
+
+
+def own_segments(playlist: Path) -> list[Path]:
+    return [path for path in playlist.parent.glob(f"{glob.escape(playlist.stem)}-*.ts") if _number(playlist, path.name) is not None]
 
 
 def _number(playlist: Path, name: str) -> int | None:
