@@ -5,6 +5,7 @@ import errno
 import gc
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -149,6 +150,21 @@ def test_a_playlist_on_a_full_disk_is_a_fault(tmp_path, size):
             writer.mux(packet)
     assert not (tmp_path / "cam-0.ts").exists()
     writer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can end such a connection")
+def test_a_server_that_hangs_is_noticed_although_buffers_take_what_it_is_sent(monkeypatch):
+    monkeypatch.setattr(relay, "UNHEARD", 0.5)
+    programme, pictures = packets(100)
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        writer = open_writer(Address(f"tcp://127.0.0.1:{server.getsockname()[1]}"), 60.0, [programme.stream])
+        with pytest.raises(av.TimeoutError):
+            for packet in pictures:
+                writer.mux(packet)
+                time.sleep(0.04)
 
 
 def test_pictures_that_waited_for_sound_are_no_measure_of_the_machine(monkeypatch):

@@ -12,6 +12,7 @@ import glob
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -24,10 +25,13 @@ import av
 from ..carried import refusal
 from ..fragments import cut
 from ..place import file_url
-from .address import SOUND, Address, redacted, segment_name, segments
+from .address import SILENCE, SOUND, Address, redacted, segment_name, segments
 from .fault import reason
 
 VARIABLE = "DERAIN_RELAY"
+
+UNHEARD = 3 * SILENCE
+"""Seconds for which a peer may leave in the system's buffers what it is sent: longer than a network's short breaks."""
 
 TS_PACKET = 188
 """Bytes; MPEG-TS is made of such packets alone."""
@@ -63,6 +67,7 @@ class Push:
         self.container = av.open(name, "w", format=form or None, container_options=options)
         self.streams = {stream.index: added for stream in streams if (added := self._add(stream))}
         self.container.start_encoding()
+        bound_waiting()
 
     def mux(self, packet: av.Packet[Any]) -> None:
         if stream := self.streams.get(packet.stream_index):
@@ -81,6 +86,19 @@ class Push:
         except ValueError:
             say("note", f"not kept: sound: {form} cannot hold {name}")
             return None
+
+
+def bound_waiting() -> None:
+    """Has the system end connections whose peer takes nothing for UNHEARD: at few bits/s its buffers would hide that for minutes. Linux only."""
+    if sys.platform != "linux":
+        return
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # whatever is no such socket refuses
+            peer = socket.socket(fileno=int(number))
+            try:
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNHEARD * 1000))
+            finally:
+                peer.detach()  # it is FFmpeg's
 
 
 class Playlist(Push):
