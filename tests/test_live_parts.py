@@ -427,6 +427,7 @@ def test_the_state_shows_pictures_that_come_between_two_tellings(runtime, tmp_pa
         for number in range(3):
             intake.frames.put(Arrival(yuv(64, 96, 100).replace(pts=90000 * number), video, None, 0.0, 1))
             time.sleep(0.45)
+        time.sleep(0.5)
         intake.halt()
 
     monkeypatch.setattr(Intake, "_connect", connect)
