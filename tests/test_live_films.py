@@ -27,7 +27,7 @@ def test_waiting_keeps_each_frame_of_a_file_and_its_end_is_the_end(clip, runtime
     assert time.monotonic() - begin > 1.2
     (recorded,) = tmp_path.glob("rec*.mkv")
     assert (report.arrived, report.frames, report.dropped, len(film(recorded)[0])) == (40, 40, 0, 40)
-    assert "#EXTINF" in (tmp_path / "hls" / "live.m3u8").read_text() and len(film(tmp_path / "hls" / "live0.ts")[0]) == 40
+    assert "#EXTINF" in (tmp_path / "hls" / "live.m3u8").read_text() and len(film(tmp_path / "hls" / "live-0.ts")[0]) == 40
     assert len(heard(recorded)) > 40
 
 

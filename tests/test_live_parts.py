@@ -1,9 +1,10 @@
-"""The parts of the live pipeline that need no peer: clocks, boxes, the plan, half size, what is shown of an address."""
+"""The parts of the live pipeline that need no peer: boxes, the plan, faults, half size, what is shown of an address."""
 
+import contextlib
 import errno
-import gc
-import os
+import sys
 import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,20 +13,20 @@ import av
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from live_peers import numbered
+
 from derain_video.models.spec import PAST, STILL
-from derain_video.pipeline.codec import Settings
 from derain_video.pipeline.errors import OptionError, WriteError
 from derain_video.pipeline.frame import LAYOUTS, Frame
-from derain_video.pipeline.live import adts, outlet
+from derain_video.pipeline.live import adts, cli, intake, outlet, serve, stream
 from derain_video.pipeline.live.address import Address, is_live, redacted, segment_name
-from derain_video.pipeline.live.clock import STANDING, TICK, Backoff, Timeline
+from derain_video.pipeline.live.clock import TICK, Backoff
 from derain_video.pipeline.live.fault import reason
-from derain_video.pipeline.live.intake import Arrival, Intake, Reading
+from derain_video.pipeline.live.intake import Arrival, Ended, Intake, Reading
 from derain_video.pipeline.live.mailbox import Mailbox
 from derain_video.pipeline.live.plan import Plan
-from derain_video.pipeline.live.programme import Programme
-from derain_video.pipeline.live.relay import forget
-from derain_video.pipeline.live.state import LiveReport
+from derain_video.pipeline.live.state import LiveReport, StateFolder
 from derain_video.pipeline.live.stream import LiveJob, Stream, run_live
 from derain_video.pipeline.video import Video
 
@@ -36,6 +37,8 @@ from derain_video.pipeline.video import Video
         ("rtsp://me:se@cret@cam:554/1", "rtsp://...@cam:554/1"),
         ("rtsp://cam/1?user=me&password=secret", "rtsp://cam/1?..."),
         ("rtmp://host/live/secret", "rtmp://host/live/..."),
+        ("http://cam/1?token=secret: gone", "http://cam/1?...: gone"),
+        ("rtmp://host/live/secret: gone", "rtmp://host/live/...: gone"),
         ("rtmp://host/live/se/cret?a=secret", "rtmp://host/live/..."),
         ("udp://239.0.0.1:1234", "udp://239.0.0.1:1234"),
         ("cannot open rtsp://me:secret@cam/1: gone", "cannot open rtsp://...@cam/1: gone"),
@@ -54,10 +57,34 @@ def test_credentials_are_not_shown(url, shown):
         ("rtsp://cam/user=admin_password=secret_channel=1_stream=0.sdp", "rtsp://cam/user=admin_password=..._channel=1_stream=0.sdp"),
         ("rtsp://cam/user=admin&password=secret&channel=1", "rtsp://cam/user=admin&password=...&channel=1"),
         ("RTMP://host/app/secret", "RTMP://host/app/..."),
+        ("rtmp://host/secret", "rtmp://host/..."),
+        ("rtmp://host/app/", "rtmp://host/..."),
+        ("rtsp:/me:secret@cam/1", "rtsp:/...@cam/1"),
+        ("rtsp:/me:sec ret@cam/1", "rtsp:/...@cam/1"),
     ],
 )
 def test_credentials_of_odd_forms_are_not_shown(url, shown):
     assert str(Address(url)) == shown and Address(url).secret
+
+
+@pytest.mark.parametrize(
+    "parser, words",
+    [
+        (cli.parser, ["rtsp://cam/1", "o.mkv", "--bogus=rtsp://me:secret@cam/1"]),
+        (cli.parser, ["rtsp://cam/1", "o.mkv", "--crf", "rtsp:/me:secret@cam/1"]),
+        (serve.parser, ["s.toml", "rtmp://cam/secret"]),
+    ],
+)
+def test_wrong_words_are_told_without_credentials(parser, words, capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(words)
+    said = capsys.readouterr().err
+    assert "..." in said and "secret" not in said
+
+
+def test_a_folder_for_the_report_is_refused_at_once(tmp_path):
+    with pytest.raises(WriteError, match="is a folder; name a file"):
+        cli.job_of(cli.parser().parse_args(["rtsp://cam/1", "o.mkv", "--report", str(tmp_path)]))
 
 
 @pytest.mark.parametrize("enough, count", [(False, adts.LOOK), (True, 1)])
@@ -66,18 +93,19 @@ def test_sound_that_does_not_come_is_not_waited_for(enough, count):
     assert [len(adts.ahead(packets, SimpleNamespace(index=1), lambda: enough)[0]), len(list(packets))] == [count, adts.LOOK + 1 - count]
 
 
-def test_segments_of_an_earlier_run_are_removed(tmp_path):
-    for name in ("live1.ts", "live7.ts", "live8.ts", "lively1.ts", "live.ts", "other1.ts"):
-        (tmp_path / name).touch()
-    (tmp_path / "live.m3u8").write_text("#EXTM3U\n#EXTINF:2.0,\nlive7.ts\n#EXTINF:2.0,\nlive8.ts\n")
-    forget(tmp_path / "live.m3u8")
-    assert sorted(path.name for path in tmp_path.glob("*.ts")) == ["live.ts", "live7.ts", "live8.ts", "lively1.ts", "other1.ts"]
-    forget(tmp_path / "absent.m3u8")
-
-
-def test_pictures_without_stamps_come_one_after_the_other():
-    clock = Timeline(now=lambda: 5.0)
-    assert [clock.picture(None, 9000) for _ in range(3)] == [0, 9000, 18000]
+def test_pictures_that_waited_for_sound_are_no_measure_of_the_machine(monkeypatch):
+    monkeypatch.setattr(adts, "LOOK", 5)
+    monkeypatch.setattr(intake, "wears_headers", lambda stream: True)
+    worker = Stream(LiveJob(Address("udp://127.0.0.1:9"), ()), None, LiveReport(), threading.Event())
+    worker.intake._heard(iter([SimpleNamespace(stream_index=0, size=1)] * 8), [SimpleNamespace(index=1)])
+    for number in range(8):
+        picture = numbered(number)
+        picture.pts, picture.time_base = number, Fraction(1, 25)
+        worker.intake._see(picture, SimpleNamespace(average_rate=25, sample_aspect_ratio=None), None)
+    told = []
+    monkeypatch.setattr(Plan, "tell", lambda plan, now, arrived, done: told.append((arrived, done)))
+    worker._tell()
+    assert worker.report.arrived == 8 and told == [(3, 0)]
 
 
 @pytest.mark.parametrize(
@@ -111,67 +139,6 @@ def test_a_box_that_waits_loses_nothing():
     assert got == list(range(50)) and box.dropped == 0
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_time_goes_on_across_connections_jumps_and_missing_stamps():
-    clock = Clock()
-    line = Timeline(clock)
-    stamps = []
-    for connection, begin in enumerate((5000.0, 3.0, -77.0)):
-        line.reset()
-        for i in range(5):
-            clock.now = 100 + connection * 10 + i * 0.04
-            stamps.append(line.picture(begin + i * 0.04))
-    assert stamps[5] == 10 * 90000 and stamps[10] == 20 * 90000
-    assert np.allclose(np.diff(stamps).reshape(-1)[[0, 1, 2, 3, 5, 6, 7, 8]], 3600, atol=1)
-    clock.now += 0.04
-    stamps.append(line.picture(90000.0))  # the camera's clock was set
-    assert stamps[-1] == pytest.approx(20.2 * 90000, abs=2)
-    stamps += [line.picture(90000.0), line.picture(89999.99), line.picture(None)]
-    assert all(b > a for a, b in zip(stamps, stamps[1:], strict=False))
-
-
-def test_sound_keeps_its_distance_to_the_pictures():
-    clock = Clock()
-    line = Timeline(clock)
-    assert line.sound(7.0) is None
-    first = line.picture(7.0)
-    assert line.sound(7.5) == first + 45000
-    assert line.sound(7.5) is None and line.sound(6.0) is None
-
-
-def test_sound_survives_a_camera_whose_clock_is_set():
-    """What is heard by the new clock before a picture has shown it is lost, and no more."""
-    clock = Clock()
-    line, kept = Timeline(clock), []
-    for k in range(200):
-        clock.now += 0.04
-        jump = 3600.0 if k > 100 else 0.0
-        kept.append(line.sound(k * 0.04 + 0.02 + (3600.0 if k > 99 else 0.0)))  # sound comes first
-        line.picture(k * 0.04 + jump)
-    stamps = [stamp for stamp in kept if stamp is not None]
-    assert len(stamps) >= 197 and max(np.diff(stamps)) < 0.2 * 90000
-
-
-def test_a_picture_may_stand_in_a_file_that_is_read_ahead():
-    clock = Clock()
-    line = Timeline(clock, ahead=STANDING)
-    assert np.diff([line.picture(seconds) for seconds in (0.0, 30.0, 60.0, 60.04)]).tolist() == [2_700_000, 2_700_000, 3_600]
-
-
-def test_backoff_doubles_to_a_bound_and_spreads():
-    plain = Backoff(0.5, 4.0, lambda: 0.5)
-    assert [plain.next() for _ in range(5)] == [0.5, 1.0, 2.0, 4.0, 4.0]
-    plain.reset()
-    assert plain.next() == 0.5
-    assert len({round(Backoff().next(), 6) for _ in range(10)}) > 5
-
-
 def test_the_plan_gives_up_in_order_and_tries_again_ever_more_rarely():
     plan, now, done, went = Plan(patience=5, retry=60), 0.0, 0, []
     for second in range(180):
@@ -188,47 +155,14 @@ def yuv(height, width, value):
     return Frame((y, y[::2, ::2].copy(), y[::2, ::2].copy()), LAYOUTS["yuv420p"], time_base=Fraction(1, 25))
 
 
-def noise(count):
-    """Frames 40 ms apart that no encoder can make small."""
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        y = rng.integers(0, 255, (128, 192), np.uint8)
-        yield Frame((y, y[::2, ::2].copy(), y[::2, ::2].copy()), LAYOUTS["yuv420p"], number * 3600, TICK, 3600)
-
-
-def test_the_most_bits_hold_when_a_camera_becomes_faster():
-    programme = Programme(Video(192, 128, LAYOUTS["yuv420p"], TICK, Fraction(10), tags=(1, 1, 1, 1), aspect=None), None, Settings(), 300_000)
-    programme.pace(Fraction(25))
-    pieces = [piece for frame in noise(200) for piece in programme.encode(frame, 0.0)]
-    assert pieces[0].key and [piece.pts for piece in pieces] == [3600 * number for number in range(200)]
-    assert sum(len(piece.data) for piece in pieces[25:]) * 8 / 7 < 330_000
-    assert np.diff([piece.pts for piece in pieces if piece.key]).tolist() == [90000] * 7  # and a key frame comes each second
-
-
-def resident():
-    """MiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_an_encoder_goes_with_its_programme():
-    frames, grown = list(noise(3)), []
-    gc.disable()
-    try:
-        for _ in range(50):
-            programme = Programme(Video(192, 128, LAYOUTS["yuv420p"], TICK, Fraction(25), tags=(1, 1, 1, 1), aspect=None), None, Settings())
-            assert all(programme.encode(frame, 0.0) for frame in frames)
-            grown.append(resident())
-    finally:
-        gc.enable()
-    assert grown[-1] - grown[9] < 10  # 40 encoders of more than a MiB each
-
-
 @pytest.mark.parametrize(
     "error, words",
     [
         (av.ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused", "rtsp://me:secret@cam"), "nothing listens there"),
         (av.HTTPUnauthorizedError(1, "Server returned 401 Unauthorized", "rtsp://me:secret@cam"), "user or password missing or refused"),
+        (av.HTTPServerError(1, "Server returned 5XX Server Error reply", "http://me:secret@cam"), "the server itself has a fault"),
+        (av.HTTPOtherClientError(1, "Server returned 4XX Client Error", "http://me:secret@cam"), "the server takes no such request"),
+        (av.OSError(errno.EIO, "Input/output error", "rtsp://me:secret@cam"), "input/output error; is the host's name right"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), "the other side closed the connection"),
         (OSError(errno.ENOSPC, "No space left on device", "rec.mkv"), "no room left on the disk"),
         (OSError(errno.EDOM, "an odd fault", "rtsp://me:secret@cam"), "an odd fault"),
@@ -236,6 +170,12 @@ def test_an_encoder_goes_with_its_programme():
 )
 def test_a_fault_is_told_in_words_that_help(error, words):
     assert reason(error).startswith(words) and "secret" not in reason(error)
+    assert redacted(reason(error)) == reason(error)
+
+
+@pytest.mark.parametrize("scheme, words", [("udp", "nothing comes; is the sender on"), ("https", "it redirects in a circle, or sends no video")])
+def test_an_input_output_error_is_told_by_what_the_input_is(scheme, words):
+    assert reason(OSError(errno.EIO, "Input/output error"), scheme).startswith(words)
 
 
 def test_what_was_seen_before_a_reconnect_is_forgotten(runtime, monkeypatch):
@@ -250,6 +190,39 @@ def test_what_was_seen_before_a_reconnect_is_forgotten(runtime, monkeypatch):
     report = LiveReport()
     run_live(LiveJob(Address("rtsp://camera/1"), (), Reading(wait=True)), runtime, report)
     assert report.frames == 6 and [call[0] for call in runtime.calls] == [STILL, PAST, PAST] * 2
+
+
+def test_the_state_shows_pictures_that_come_between_two_tellings(runtime, tmp_path, monkeypatch):
+    video, seen = Video(96, 64, LAYOUTS["yuv420p"], TICK, Fraction(1), tags=(1, 1, 1, 1), aspect=None), []
+
+    def connect(intake):
+        for number in range(3):
+            intake.frames.put(Arrival(yuv(64, 96, 100).replace(pts=90000 * number), video, None, 0.0, 1))
+            time.sleep(0.45)
+        time.sleep(0.5)
+        intake.halt()
+
+    monkeypatch.setattr(Intake, "_connect", connect)
+    monkeypatch.setattr(stream, "TELL_EVERY", 0.3)
+    monkeypatch.setattr(StateFolder, "tell", lambda folder, report, shown=None: seen.append(shown))
+    run_live(LiveJob(Address("rtsp://camera/1"), (), Reading(wait=True), state=tmp_path), runtime)
+    assert [shown[0].pts for shown in seen if shown] == [0, 90000, 180000]
+
+
+def test_connections_that_gave_pictures_are_no_failures(monkeypatch):
+    pictured, camera = iter([1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0]), Intake(Address("rtsp://cam/1"), Reading(attempts=2), LiveReport())
+    monkeypatch.setattr(Intake, "_read", lambda intake, container: setattr(intake, "_pictured", next(pictured)))
+    monkeypatch.setattr(Intake, "_open", lambda intake: contextlib.nullcontext())
+    monkeypatch.setattr(Backoff, "next", lambda backoff: 0.0)
+    camera._run()
+    assert isinstance(camera.fault, Ended) and camera.report.reconnects == 6
+
+
+def test_a_state_folder_that_was_removed_comes_back(tmp_path):
+    folder, report = StateFolder(tmp_path / "state"), LiveReport()
+    (tmp_path / "state").rmdir()
+    folder.tell(report)
+    assert (tmp_path / "state" / "state.json").exists() and report.notes == []
 
 
 def test_an_output_that_never_opens_was_sent_nothing(clip, runtime):
@@ -280,6 +253,8 @@ def test_an_output_whose_process_cannot_be_fed_hangs_nothing(clip, runtime, tmp_
         ("none/rec.mkv", "the folder none is not there"),
         ("none/%Y/rec.mkv", "the folder none is not there"),
         ("none/live.m3u8", "the folder none is not there"),
+        ("%Y/live.m3u8", "the folder %Y is not there"),
+        ("cam%02d.m3u8", "name the playlist without it"),
         ("rec.webm", "no container of that ending holds H.264"),
         ("rec", "no container of that ending holds H.264"),
     ],
@@ -291,13 +266,13 @@ def test_an_output_that_can_never_be_written_is_refused(target, said):
 
 def test_the_large_network_comes_back(fake):
     large, small = fake(), fake()
-    stream = Stream(LiveJob(Address("rtsp://camera/1"), ()), large, LiveReport(), threading.Event(), lambda: small)
+    worker = Stream(LiveJob(Address("rtsp://camera/1"), ()), large, LiveReport(), threading.Event(), lambda: small)
     used = []
     for at in (1, 2, 1, 0, 1):
-        stream.plan.at = at
-        stream._change()
-        used.append(stream.runtime)
-    assert stream.plan.levels[:2] == ["full", "fast"] and used == [small, small, small, large, small]
+        worker.plan.at = at
+        worker._change()
+        used.append(worker.runtime)
+    assert worker.plan.levels[:2] == ["full", "fast"] and used == [small, small, small, large, small]
 
 
 def test_folders_named_by_the_time_are_made(clip, runtime, tmp_path):

@@ -92,6 +92,17 @@ def test_streams_are_kept_alive_and_shown(tmp_path, monkeypatch):
     assert not [t.name for t in threading.enumerate() if t.name.startswith("derain")]
 
 
+def test_a_process_that_has_just_begun_is_not_healthy_by_what_the_one_before_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(serving, "WORKER", (sys.executable, "-c", "import time; time.sleep(60)"))
+    (tmp_path / "state.json").write_text('{"input_up": true}')
+    watched = Supervisor(StreamSpec("front", Address("rtsp://camera/1"), (Address("out.mkv"),)), tmp_path)
+    try:
+        until(lambda: watched.running)
+        assert not watched.healthy
+    finally:
+        serving._end([watched])
+
+
 @pytest.mark.parametrize(
     "before, after, said",
     [

@@ -13,13 +13,14 @@ from ..place import check_folder, file_url
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "http", "https")
 
-RTMP_KEY = re.compile(r"(rtmps?://[^\s/]+/[^\s/]+/)[^\s'\"]+", re.I)
+RTMP_KEY = re.compile(r"(rtmps?:/{1,2}[^\s/]+/(?:[^\s/'\"]+/)?)[^\s'\"]*[^\s'\":]", re.I)  # a lone element of the path is the key
 FOREIGN = re.compile(r"[a-zA-Z][\w+.-]*://")
-USER = re.compile(r"(\w+://)[^\s'\"]*@")  # to the last @: passwords with / or @ in them are written unquoted
-WHOLE_USER = re.compile(r"^(\w+://).*@")  # where the text is a URL and nothing else: quotes and spaces may be in it, too
+USER = re.compile(r"(\w+:/{1,2})[^\s'\"]*@")  # to the last @: passwords with / or @ in them are written unquoted
+WHOLE_USER = re.compile(r"^(\w+:/{1,2}).*@")  # where the text is a URL and nothing else: quotes and spaces may be in it, too
 PASSWORD = re.compile(r"((?:pass\w*|pwd)=)[^&_/?\s'\"]+", re.I)  # in the path, as some recorders have it
 PORT = re.compile(r"\w+://[^/?]*:(\d+)(?:[/?]|$)")
-QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+")
+NUMBERED = re.compile(r"%\d*d")
+QUERY = re.compile(r"(\w+://[^\s?'\"]+\?)[^\s'\"]*[^\s'\":]")  # but for the colon of a message
 
 SILENCE = 3.0
 """Seconds after which a peer that says nothing is taken for gone."""
@@ -121,7 +122,8 @@ class Address:
         return {**options, "analyzeduration": "1000000", "probesize": "1000000"}
 
     def write_options(self) -> dict[str, str]:
-        return {"flush_packets": "1", "max_interleave_delta": "100000", **WRITE.get(self.scheme, {})}
+        named = {"hls_segment_filename": segments(Path(self.url), "%d")} if self.scheme == "hls" else {}
+        return {"flush_packets": "1", "max_interleave_delta": "100000", **WRITE.get(self.scheme, {}), **named}
 
 
 SAME_STREAMS = {"merge_pmt_versions": "1"}
@@ -150,6 +152,11 @@ def segment_name(pattern: Path) -> str:
     return str(pattern.with_name(f"{pattern.stem}_%Y%m%d-%H%M%S{pattern.suffix}"))
 
 
+def segments(playlist: Path, number: str) -> str:
+    """The path of a playlist's segment. The dash keeps those of cam.m3u8 apart from those of cam1.m3u8."""
+    return str(playlist.with_name(f"{playlist.stem}-{number}.ts"))
+
+
 def check_target(target: Address) -> None:
     """OptionError or WriteError for an output that can never be written."""
     if target.scheme in ("device", "http", "https") or target.foreign or not target.url:
@@ -157,7 +164,9 @@ def check_target(target: Address) -> None:
     if target.live:
         return
     path = Path(target.url)
-    while "%" in str(path.parent):  # folders that are named by the time are made
+    if target.scheme == "hls" and NUMBERED.search(target.url):
+        raise OptionError(f"{target}: FFmpeg puts a number in the place of %d; name the playlist without it")
+    while target.scheme == "file" and "%" in str(path.parent):  # folders that are named by the time are made
         path = path.parent
     check_folder(path)
     if target.scheme == "file" and not _takes_h264(Path(target.url)):

@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ... import __version__
 from ...export.runtime import Runtime, load
 from ...models.options import Parser, number
 from ..cli import Stop, logged, network_options, signals
 from ..codec import PRESETS, Settings
-from ..errors import FAULTS, OptionError
+from ..errors import FAULTS, OptionError, WriteError
 from ..place import check_folder
 from ..video import LIMIT
 from .address import SCHEMES, Address, is_live, redacted
@@ -42,8 +43,15 @@ PARENT = "DERAIN_PARENT"
 log = logging.getLogger("derain_video")
 
 
+class LiveParser(Parser):
+    """Shows no credentials."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(redacted(message))
+
+
 def parser() -> Parser:
-    p = Parser(
+    p = LiveParser(
         "derain-video", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
     )
     p.add_argument("source", type=Address, metavar="IN")
@@ -57,7 +65,7 @@ def parser() -> Parser:
 def _stream_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--wait", action="store_true", help="keep each frame and let the camera wait; default: newest frame wins")
     g.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="how RTSP cameras send; default: tcp")
-    g.add_argument("--attempts", type=number(int, 0), default=0, metavar="N", help="give up IN after N failures in a row; default: never")
+    g.add_argument("--attempts", type=number(int, 0), default=0, metavar="N", help="give up IN after N tries in a row without a picture")
     g.add_argument("--crf", type=number(float, 0, 63), help="quality as x264 counts it, less is better; default: 23")
     g.add_argument("--preset", choices=PRESETS, default="", metavar="NAME", help="speed as x264 names it; default: veryfast")
     g.add_argument("--bitrate", type=number(int, 0, 1_000_000), default=0, metavar="KBIT", help="most kbit/s; default: no limit")
@@ -151,6 +159,8 @@ def job_of(args: argparse.Namespace) -> LiveJob:
         raise OptionError(f"{args.source}: no such file")
     if args.report:
         check_folder(args.report)
+        if args.report.is_dir():
+            raise WriteError(f"{args.report}: is a folder; name a file")
     reading = Reading(args.transport, args.wait, args.attempts, args.max_pixels)
     settings = Settings(crf=args.crf, preset=args.preset)
     return LiveJob(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -22,10 +23,11 @@ class Timeline:
     """Maps the clocks of successive connections onto one that starts at 0 and never stands or goes back. In ticks of TICK.
 
     ahead: seconds by which such a clock may run ahead of ours between two frames before it counts as a new one.
+    off: seconds by which it may be off from ours in all: one that runs at another speed would leave it ever farther.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic, ahead: float = JUMP) -> None:
-        self._now, self._ahead = now, ahead
+    def __init__(self, now: Callable[[], float] = time.monotonic, ahead: float = JUMP, off: float = math.inf) -> None:
+        self._now, self._ahead, self._off = now, ahead, off
         self._start: float | None = None
         self._offset: float | None = None
         self._last, self._when, self._heard = -STEP, 0.0, -1
@@ -48,7 +50,7 @@ class Timeline:
         if seconds is None:
             stamp = max(self._ticks(spent), self._last + step if self._last >= 0 else 0)
         else:
-            if self._offset is None or self._jumps(seconds + self._offset, now) or self._goes_back(seconds + self._offset):
+            if self._offset is None or self._strays(seconds + self._offset, now, spent):
                 self._offset = max(spent, float((self._last + STEP) * TICK)) - seconds
             stamp = self._ticks(seconds + self._offset)
         self._last, self._when = max(stamp, self._last + STEP), now
@@ -63,6 +65,9 @@ class Timeline:
             return None
         self._heard = stamp
         return stamp
+
+    def _strays(self, at: float, now: float, spent: float) -> bool:
+        return self._jumps(at, now) or self._goes_back(at) or abs(at - spent) > self._off
 
     def _jumps(self, at: float, now: float) -> bool:
         return at - float(self._last * TICK) > now - self._when + self._ahead

@@ -14,9 +14,12 @@ WORDS: tuple[tuple[type[Exception], str], ...] = (
     (BrokenPipeError, "the other side closed the connection"),
     (ConnectionResetError, "the other side closed the connection"),
     (TimeoutError, "no answer came in time"),
-    (av.HTTPUnauthorizedError, "user or password missing or refused; give them in the URL: scheme://USER:PASSWORD@host/..."),
+    (av.HTTPUnauthorizedError, "user or password missing or refused; write USER:PASSWORD@ before the host in the URL"),
     (av.HTTPForbiddenError, "this user may not; ask the server's owner"),
     (av.HTTPNotFoundError, "the server knows no such stream; look at the URL's path"),
+    (av.HTTPServerError, "the server itself has a fault (5XX); look at its log, or whether it is too busy"),
+    (av.HTTPTooManyRequestsError, "the server is asked too often; wait, or let fewer read"),
+    (av.HTTPClientError, "the server takes no such request (4XX); look at the URL, and at what the server allows"),
     (av.InvalidDataError, "what comes from there is no video that FFmpeg reads"),
     (av.ProtocolNotFoundError, "FFmpeg knows no such protocol; look at the URL's scheme"),
 )
@@ -28,10 +31,19 @@ NUMBERS = {
     errno.ENETUNREACH: "no way to that host; look at its address and the network",
 }
 
+NOTHING = {
+    "udp": "nothing comes; is the sender on, and the port right?",
+    "http": "it redirects in a circle, or sends no video; look at the URL in a browser",
+    "https": "it redirects in a circle, or sends no video; look at the URL in a browser",
+}
+"""What FFmpeg's EIO means of an input with that scheme."""
 
-def reason(error: Exception) -> str:
-    """One line without the peer's name: what went wrong, and what to look at."""
+
+def reason(error: Exception, scheme: str = "") -> str:
+    """One line without the peer's name: what went wrong, and what to look at. scheme: of an input."""
     for kind, words in WORDS:
         if isinstance(error, kind):
             return words
+    if getattr(error, "errno", None) == errno.EIO and scheme in NOTHING:
+        return NOTHING[scheme]
     return NUMBERS.get(getattr(error, "errno", None) or 0, line(error))

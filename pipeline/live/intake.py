@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -42,6 +43,12 @@ HEALTHY = 10.0
 CLOCKLESS = ("mpjpeg",)
 """FFmpeg's containers that tell no times, and are given 25 frames/s by it: what cameras send as MJPEG over HTTP."""
 
+STOOD, STILL = 1.0, 5
+"""Seconds and pictures after which a clock that does not go on counts as standing."""
+
+LISTS = ("hls", "dash")
+"""FFmpeg's containers of live video in segments."""
+
 LIMITED = BT709 = 1
 """FFmpeg's numbers for that range, and for that matrix, primaries and transfer."""
 
@@ -61,8 +68,8 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read. transport: tcp or udp, for RTSP. wait: keep each frame. attempts: failures in a row to give up after, 0 for never.
-    backoff: makes the waits between them."""
+    """How to read. transport: tcp or udp, for RTSP. wait: keep each frame. attempts: connections in a row without a picture to give up after,
+    0 for never. backoff: makes the waits between them."""
 
     transport: str = "tcp"
     wait: bool = False
@@ -85,10 +92,13 @@ class Intake:
         self.sound: deque[Piece] = deque(maxlen=SOUND_HELD)
         self._early: deque[Packet] = deque(maxlen=SOUND_HELD)
         self._pictured, self._wears = 0.0, False  # when the first picture of a connection came; whether its sound is AAC with headers
-        self._clocked = True  # whether its pictures tell their time
+        self._clocked, self._paced = True, False  # whether its pictures tell their time, and must be given it here
+        self._waited, self.burst = 0, 0  # pictures that wait for sound to be told, and those that came at once thereafter, in all
+        self._read_at, self._moved, self._still = -math.inf, 0.0, 0  # the time told last, when it last went on, and pictures since then
         self.fault: Exception | None = None
-        self._backoff = reading.backoff()
-        self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP), 0
+        self._backoff, self._failures = reading.backoff(), 0
+        own = math.inf if wait else JUMP  # what is read at another speed than it was sent tells its time by its own clock alone
+        self._timeline, self._session = Timeline(ahead=STANDING if address.finite else JUMP, off=own), 0
         self._first, self._seen = 0.0, 0.0
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="derain-intake", daemon=True)
@@ -130,7 +140,7 @@ class Intake:
             with self._open() as container:
                 self._read(container)
         except (av.FFmpegError, OpenError, OSError, ValueError) as error:
-            why = redacted(reason(error))
+            why = redacted(reason(error, self.address.scheme))
         if self._halt.is_set():
             return
         if self._pictured and time.monotonic() - self._pictured > HEALTHY:
@@ -145,7 +155,8 @@ class Intake:
     def _give_up(self, why: str) -> None:
         if self.address.finite:
             raise Ended(f"{self.address}: {why}")
-        if self.reading.attempts and self._backoff.failures + 1 >= self.reading.attempts:
+        self._failures = 0 if self._pictured else self._failures + 1
+        if self.reading.attempts and self._failures >= self.reading.attempts:
             raise Ended(f"{self.address}: {why}; gave up after {self.reading.attempts} failures in a row, --attempts")
 
     @contextlib.contextmanager
@@ -168,7 +179,9 @@ class Intake:
         self._timeline.reset()
         self.sound.clear()
         self._early.clear()
-        self._clocked = container.format.name not in CLOCKLESS
+        self._clocked, self._moved, self._still = container.format.name not in CLOCKLESS, time.monotonic(), 0
+        lasts = container.format.name in LISTS or bool(container.duration)  # live video that is no list comes at its own speed
+        self._paced = self.address.bursts and (lasts or not self.address.live)
         due = time.monotonic() + KEY_WAIT
         first, begun = True, video.name == "h264"  # which may have no key frames; its decoder knows where to begin
         for packet in packets:
@@ -188,7 +201,7 @@ class Intake:
 
     def _heard(self, packets: Iterator[Packet], sounds: list[av.AudioStream]) -> tuple[Iterator[Packet], Sound | None]:
         """The packets, and what their sound is, if there is any that can be handed on."""
-        self._wears = bool(sounds) and wears_headers(sounds[0])
+        self._wears, self._waited = bool(sounds) and wears_headers(sounds[0]), 0
         if not sounds:
             return packets, None
         try:
@@ -196,7 +209,7 @@ class Intake:
                 return packets, Sound(sounds[0])
             due = time.monotonic() + SILENCE
             early, first = adts.ahead(packets, sounds[0], lambda: self._halt.is_set() or time.monotonic() > due)
-            packets = chain(early, packets)
+            packets, self._waited = chain(early, packets), sum(packet.stream_index != sounds[0].index for packet in early)
             if first is None:
                 raise ValueError("none came")
             with adts.described(sounds[0], first) as told:
@@ -221,12 +234,12 @@ class Intake:
         self._pictured = self._pictured or at
         self.report.input_up = True
         video = describe(picture, stream)
-        seconds = None if picture.pts is None or not picture.time_base or not self._clocked else float(picture.pts * picture.time_base)
+        seconds = self._told(picture, at)
         duration = round(1 / (video.rate * TICK))
         stamp = self._timeline.picture(seconds, duration if self.address.finite else 0)
         while self._early and self._timeline.runs:
             self._hear(self._early.popleft())
-        if self.address.bursts:
+        if self._paced:
             self._halt.wait(max(0.0, float(stamp * TICK) - (at - self._begun(at))))  # at the speed of a camera
             at = time.monotonic()
         if nearest(picture.format).rgb:  # FFmpeg would take BT.601
@@ -234,8 +247,24 @@ class Intake:
         picture = convert(picture, video.layout, video.width, video.height)
         frame = Frame(planes_of(picture, video.layout), video.layout, stamp, TICK, duration, picture=picture)
         self.report.arrived += 1
+        if self._waited:
+            self._waited, self.burst = self._waited - 1, self.burst + 1
         self.frames.put(Arrival(frame, video, sound, at, self._session))
         self.report.dropped = self.frames.dropped
+
+    def _told(self, picture: av.VideoFrame, at: float) -> float | None:
+        """The picture's time on the connection's clock, if there is one that goes on."""
+        if picture.pts is None or not picture.time_base or not self._clocked:
+            return None
+        seconds = float(picture.pts * picture.time_base)
+        if seconds != self._read_at:
+            self._read_at, self._moved, self._still = seconds, at, 0
+        self._still += 1
+        if self._still > STILL and at - self._moved > STOOD and not self.address.finite:
+            self._clocked = False
+            self.report.note(f"{self.address}: its clock stands still: pictures get the time at which they come")
+            return None
+        return seconds
 
     def _begun(self, at: float) -> float:
         """When the first frame came."""

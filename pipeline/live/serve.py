@@ -134,6 +134,7 @@ class Supervisor:
         """Arguments go by stdin: they hold passwords, and a command line can be seen by everybody."""
         spec = self.spec
         words = [spec.source.url, *(target.url for target in spec.targets), *spec.options, "--state", str(self.folder)]
+        (self.folder / "state.json").unlink(missing_ok=True)  # of the process before: it says nothing of this one
         minded = {**os.environ, cli.PARENT: str(os.getpid())}
         with subprocess.Popen([*WORKER, "@/dev/stdin"], stdin=subprocess.PIPE, start_new_session=True, env=minded) as process:
             self._process = process
@@ -241,7 +242,7 @@ def _end(watched: Sequence[Supervisor]) -> None:
 
 
 def parser() -> Parser:
-    p = Parser("derain-video serve", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = cli.LiveParser("derain-video serve", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("file", type=Path, metavar="FILE.toml")
     p.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     p.add_argument("-v", "--verbose", action="store_true", help="say more")

@@ -102,6 +102,7 @@ class StateFolder:
         return {"fps_in": round(came / seconds, 2), "fps_out": round(done / seconds, 2)} if seconds else {}
 
     def _replace(self, name: str, data: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
         part = self.folder / f"{name}.part"
         part.write_bytes(data)
         os.replace(part, self.folder / name)

@@ -90,7 +90,7 @@ class Stream:
         self._programme: Programme | None = None
         self._window: list[Held] = []
         self._now: Frame | None = None
-        self._shown: tuple[Frame, Frame] | None = None
+        self._shown: tuple[Frame, Frame] | None = None  # what came since the last telling
         self._routed: Iterator[Frame] = iter(())
 
     def run(self) -> bool:
@@ -124,7 +124,7 @@ class Stream:
                 self._one(arrival)
             else:
                 self._idle()
-            self._tell(arrival)
+            self._tell()
         if self._programme and not self.stop.is_set():
             self._sound(self._programme, sys.maxsize)  # what was heard after the last picture
 
@@ -203,14 +203,14 @@ class Stream:
         for outlet in self.outlets:
             outlet.idle()
 
-    def _tell(self, arrival: Arrival | None) -> None:
+    def _tell(self) -> None:
         now = time.monotonic()
-        if self.plan.tell(now, self.report.arrived, self.report.frames):
+        if self.plan.tell(now, self.report.arrived - self.intake.burst, self.report.frames):  # no machine is judged by a burst
             self._change()
         if now - self._told < TELL_EVERY or not self._state:
             return
-        self._told = now
-        self._state.tell(self.report, self._shown if arrival else None)
+        self._state.tell(self.report, self._shown)
+        self._told, self._shown = now, None
 
     def _change(self) -> None:
         """Takes up the level that the plan has gone to."""
