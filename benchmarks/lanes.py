@@ -27,7 +27,7 @@ def write(trace: Path, picture: Path, start: float, span: float) -> dict[str, fl
         names, work = _events(trace, start, span)
         lanes = drawn(work, names, start, span) if work else None
         shares = {stage: _busy(work, stage, start, span) for stage in dict.fromkeys(event["name"] for event in work)}
-    except (ValueError, KeyError, TypeError, AttributeError, cv2.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, cv2.error) as error:
         raise FootageError(f"{trace}: not a trace; make one with derain-video IN OUT --trace {trace}") from error
     if lanes is None:
         raise FootageError(f"{trace}: nothing happens from {start:g} s to {start + span:g} s; give another --start")

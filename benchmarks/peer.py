@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..pipeline.errors import line
 from .footage import Clip, FootageError, rgb
 
 Network = Callable[[Any], Any]
@@ -51,7 +50,7 @@ def _blamed(name: str) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:
         remedy = "give MODULE:FUNCTION, a function without arguments that returns a network, RGB in, RGB of that size out"
-        raise FootageError(f"--peer {name}: {type(error).__name__}: {line(error)}; {remedy}") from error
+        raise FootageError(f"--peer {name}: {type(error).__name__}: {' '.join(str(error).split())}; {remedy}") from error
 
 
 def _told(out: Any) -> str:

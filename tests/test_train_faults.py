@@ -17,7 +17,7 @@ import torch
 from derain_video.models import store
 from derain_video.models.perception import ClipError, perceiver
 from derain_video.models.store import WEIGHTS, WeightsError, known_as
-from derain_video.models.train import ablation, clip, loop
+from derain_video.models.train import ablation, cli, clip, loop
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.feed import Feed
 
@@ -117,6 +117,11 @@ def test_what_cannot_be_done_is_said_before_anything_is_trained(
     assert main([given[0], str(footage), *(part.format(footage) for part in given[1:])]) == 2
     error = capsys.readouterr().err
     assert said.replace("{}", str(footage)) in error and error.count("\n") == 1 and [path.name for path in footage.iterdir()] == ["a.png"]
+
+
+def test_a_folder_of_weights_has_a_name_that_torch_takes() -> None:
+    with pytest.raises(OSError, match="--weights w\udce9: its name is no UTF-8"):
+        cli._check_place("--weights", Path("w\udce9"))
 
 
 def test_a_clip_that_is_not_known_needs_no_tag() -> None:

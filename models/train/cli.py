@@ -137,6 +137,10 @@ def _check(options: argparse.Namespace) -> None:
 
 def _check_place(option: str, folder: Path) -> None:
     """OSError for a folder that cannot be made or written in. It is not made yet."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise OSError(f"{option} {folder}: its name is no UTF-8, as torch needs it; give another") from None
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         raise OSError(f"{option} {folder}: {nearest} is no folder that can be written in; give another")
