@@ -100,6 +100,6 @@ if __name__ == "__main__":
             run(video, clean_video, args.precision, args.moving)
         draft.replace(clean)
     except Exception as error:  # of onnxruntime too, whose errors have no class in common
-        parser.exit(2, f"{str(error).splitlines()[0]}\n")
+        parser.exit(2, f"{(str(error) or repr(error)).splitlines()[0]}\n")
     finally:
         draft.unlink(missing_ok=True)

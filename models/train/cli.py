@@ -92,6 +92,9 @@ def _run(options: argparse.Namespace) -> None:
     _check(options)
     if options.what == "preview":
         return sheet(load(options.folders), options.out, options.seed)
+    _check_place("--runs", options.runs)
+    if options.what != "ablation":
+        _check_place("--weights", options.weights)
     val = load(options.val) if options.val and ranks.rank() == 0 else []
     shelves = _shelves(options) if options.pairs else None
     recipes = _recipes(options, shelves)
@@ -129,8 +132,6 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--pattern {min(others)}: pairs train specialists of rain; this one is trained on rendered rain")
     if options.what == "clip" and options.steps:
         raise ValueError(f"--steps {options.steps}: of the sub-networks; the CLIP takes --minutes")
-    _check_place("--weights", options.weights)
-    _check_place("--runs", options.runs)
     if options.pairs and options.what not in ("generalist", "specialist"):
         raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
 
