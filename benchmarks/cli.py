@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models.options import THREADS, Parser, number, picture
-from ..models.spec import RAINY
+from ..models.spec import RAINY, SPECS
 from ..models.train.pairs import PairError
 from ..pipeline.errors import FAULTS
 from ..pipeline.place import check_folder
@@ -22,15 +22,23 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 
+MOST_LINES = 4320
+"""What footage may be enlarged to: 8K."""
+
+FRAMES = 12
+"""Of each clip that `quality` rains on."""
+
 RAINED_ON = "clean clips and stills, to be rained on"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one benchmark. Returns 0, or 2 after one line on stderr where the input is at fault."""
+    """Runs one benchmark. Returns 0, or after one line on stderr 2 where the input is at fault, and 130 where Ctrl-C was pressed."""
     options = parser().parse_args(argv)
     try:
-        for path in filter(None, (options.json, getattr(options, "sheet", None))):
+        for path in filter(None, (options.json, getattr(options, "sheet", None), getattr(options, "picture", None))):
             check_folder(path)
+            if path.is_dir():
+                raise FootageError(f"{path}: is a folder; give the name of a file")
         result: Result = options.run(options)
         if options.json:
             from .report import write
@@ -39,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FootageError, PairError, OSError, *FAULTS) as error:
         print(f"derain-bench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("derain-bench: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -61,7 +72,7 @@ def _quality(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pairs", type=Path, metavar="ROOT", help="paired folders of public sets, in place of rendered rain")
     command.add_argument("--results", nargs="+", default=[], metavar="NAME=FOLDER", help="with --pairs: other networks' pictures")
     command.add_argument("--by-pattern", action="store_true", help="with --pairs: stills too by the network of their pattern, as the paper has it")
-    _weather(command, 12)
+    _weather(command, FRAMES)
     _lines(command)
     command.add_argument("--pattern", default="auto", help="one sub-network for all frames in place of routing")
     command.add_argument("--each", action="store_true", help="measure each sub-network alone too: what routing adds")
@@ -73,7 +84,7 @@ def _ablation(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help=RAINED_ON)
     _weather(command, 12)
     command.add_argument("--seed", type=number(int, 0), default=0, help="of random routing (default %(default)s)")
-    command.add_argument("--model", default="fast", help="size of the networks (default %(default)s)")
+    command.add_argument("--model", choices=tuple(SPECS), default="fast", help="size of the networks (default %(default)s)")
     command.add_argument("--weights", type=Path, metavar="FOLDER", help="trained weights in place of those that ship; all run in torch, fp32")
     _kept(command, ablation)
 
@@ -102,7 +113,8 @@ def _perception(command: argparse.ArgumentParser) -> None:
 
 
 def _lines(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--lines", type=number(int, 0), default=0, help="enlarge smaller footage to so many before it rains: rain grows with it")
+    lines = "enlarge smaller footage to so many before it rains: rain grows with it"
+    command.add_argument("--lines", type=number(int, 0, MOST_LINES), default=0, help=lines)
 
 
 def _weather(command: argparse.ArgumentParser, frames: int) -> None:
@@ -178,8 +190,9 @@ def quality(options: argparse.Namespace) -> Result:
 
     if bool(options.folder) == bool(options.pairs):
         raise FootageError("give a folder of clean clips or stills, or --pairs ROOT: derain-bench quality FOLDER")
-    others = ("sheet", "kinds", "each") if options.pairs else ("results", "by_pattern")
-    if given := [f"--{name.replace('_', '-')}" for name in others if getattr(options, name)]:
+    rendered: Result = {"sheet": None, "kinds": None, "each": False, "frames": FRAMES, "clips": 0, "lines": 0}
+    others = rendered if options.pairs else {"results": [], "by_pattern": False}
+    if given := [f"--{name.replace('_', '-')}" for name, unasked in others.items() if getattr(options, name) != unasked]:
         where = "of rendered rain, not of --pairs" if options.pairs else "of --pairs"
         raise FootageError(f"{', '.join(given)}: {where}; leave it out")
     with _load(options) as runtime:

@@ -101,7 +101,7 @@ def named(name: str) -> Kind:
 
 def render(kind: Kind, clip: Clip) -> tuple[Clip, Clip]:
     """(weather, truth): the clip as the camera saw it, and what a perfect deraining of that gives."""
-    rng = np.random.default_rng(zlib.crc32(f"{kind.name}/{clip.name}".encode()))
+    rng = np.random.default_rng(zlib.crc32(f"{kind.name}/{clip.name}".encode(errors="surrogateescape")))
     truth = _night(clip) if kind.night else clip
     if kind.dry:
         dry = _grainy(truth, kind.grain, rng) if kind.grain else truth

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..models.picture import write as save
 from .footage import Bytes, FootageError
 
 LEFT, WIDTH, RIGHT, LANE, TOP = 180, 1280, 30, 44, 34
@@ -23,16 +24,23 @@ Event = dict[str, Any]
 def write(trace: Path, picture: Path, start: float, span: float) -> dict[str, float]:
     """Draws `span` seconds of a trace from `start` on; returns the share of them that each stage worked. FootageError if it is no trace."""
     try:
-        events: list[Event] = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
-        names = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
-        work = [event for event in events if event["ph"] == "X" and event["ts"] + event["dur"] > 1e6 * start and event["ts"] < 1e6 * (start + span)]
-    except (ValueError, KeyError, TypeError) as error:
+        names, work = _events(trace, start, span)
+        lanes = drawn(work, names, start, span) if work else None
+        shares = {stage: _busy(work, stage, start, span) for stage in dict.fromkeys(event["name"] for event in work)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, cv2.error) as error:
         raise FootageError(f"{trace}: not a trace; make one with derain-video IN OUT --trace {trace}") from error
-    if not work:
+    if lanes is None:
         raise FootageError(f"{trace}: nothing happens from {start:g} s to {start + span:g} s; give another --start")
-    _, data = cv2.imencode(picture.suffix, drawn(work, names, start, span)[..., ::-1])
-    picture.write_bytes(data.tobytes())
-    return {stage: _busy(work, stage, start, span) for stage in dict.fromkeys(event["name"] for event in work)}
+    save(picture, lanes[..., ::-1])
+    return shares
+
+
+def _events(trace: Path, start: float, span: float) -> tuple[dict[int, str], list[Event]]:
+    """Names of the threads, and what they worked on in that time."""
+    events: list[Event] = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    names = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
+    work = [event for event in events if event["ph"] == "X" and event["ts"] + event["dur"] > 1e6 * start and event["ts"] < 1e6 * (start + span)]
+    return names, work
 
 
 def drawn(work: list[Event], names: dict[int, str], start: float, span: float) -> Bytes:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from ..models.picture import read
 from ..models.train.pairs import PICTURES, RGB, Pair, PairedSet
 from ..pipeline.arrays import Derainer
 from . import metrics
@@ -43,7 +45,7 @@ class _Picture:
 
 def measure(sets: Sequence[PairedSet], derainer: Derainer, results: Mapping[str, Path]) -> list[Score]:
     """Input, ours and the pictures in the folders of `results`, per set and for all pictures as one mixture."""
-    found = [picture for group in sets for pair in group.pairs for picture in _pictures(group.name, pair, derainer, results)]
+    found = [picture for group in sets for pair in group.pairs for picture in _pictures(group, pair, derainer, results)]
     names = [group.name for group in sets]
     scores = [_score(name, found, [p for p in found if p.set == name]) for name in names]
     whole = _score(MIXTURE, found, found) if len(names) > 1 else []
@@ -56,13 +58,14 @@ def _score(name: str, everything: Sequence[_Picture], mine: Sequence[_Picture]) 
     return [Score(name, m, len(p), _mean([x.psnr for x in p]), _mean([x.ssim for x in p])) for m, p in parts.items()]
 
 
-def _pictures(name: str, pair: Pair, derainer: Derainer, results: Mapping[str, Path]) -> Iterator[_Picture]:
+def _pictures(group: PairedSet, pair: Pair, derainer: Derainer, results: Mapping[str, Path]) -> Iterator[_Picture]:
+    name = group.name
     rainy, clean = zip(*(pair.pictures(i) for i in range(len(pair.rainy))), strict=True)
     try:
         outputs = {"input": rainy, "ours": ours(rainy, derainer)}
     except ValueError as error:
         raise FootageError(f"{name}, {pair.name}: {error}") from error
-    outputs |= {method: tuple(_result(folder, pair, name, i) for i in range(len(rainy))) for method, folder in results.items()}
+    outputs |= {method: tuple(_result(folder / name, pair, i, group.flat) for i in range(len(rainy))) for method, folder in results.items()}
     for method, pictures in outputs.items():
         for out, truth in zip(pictures, clean, strict=True):
             a, b = metrics.matlab_luma(_fitting(out, truth, method, pair)), metrics.matlab_luma(truth)
@@ -74,12 +77,16 @@ def ours(rainy: Sequence[RGB], derainer: Derainer) -> tuple[RGB, ...]:
     return tuple(np.asarray(picture, np.uint8) for picture in derainer.film(rainy))
 
 
-def _result(folder: Path, pair: Pair, name: str, index: int) -> RGB:
-    """Another method's picture: FOLDER/SET/[CLIP/]NAME, named as the rainy file or as the clean one, with any picture's ending."""
-    place = folder / name / pair.name if len(pair.rainy) > 1 else folder / name
-    for stem in (pair.rainy[index].stem, pair.clean[index].stem):
-        for path in (place / f"{stem}{ending}" for ending in sorted(PICTURES)):
-            picture = cv2.imread(str(path)) if path.is_file() else None
+def _result(folder: Path, pair: Pair, index: int, flat: bool) -> RGB:
+    """Another method's picture in FOLDER/SET: at the rainy file's place in its set, or at once in it where names suffice.
+
+    Named as the rainy file or as the clean one, with any picture's ending.
+    """
+    place = folder / pair.name if len(pair.rainy) > 1 else (folder / pair.name).parent
+    places = [place, folder] if flat and len(pair.rainy) == 1 else [place]
+    for stem, each in product((pair.rainy[index].stem, pair.clean[index].stem), places):
+        for path in (each / f"{stem}{ending}" for ending in sorted(PICTURES)):
+            picture = read(path) if path.is_file() else None
             if picture is not None:
                 return np.ascontiguousarray(picture[..., ::-1], np.uint8)
     raise FootageError(f"{place}: no result named {pair.rainy[index].stem} or {pair.clean[index].stem} in it; complete the folder")
@@ -97,6 +104,9 @@ def _fitting(out: RGB, truth: RGB, method: str, pair: Pair) -> RGB:
 def folders(given: Sequence[str]) -> dict[str, Path]:
     """NAME=FOLDER by name. FootageError for one without a folder."""
     parts = [text.partition("=") for text in given]
+    for name, count in Counter(name for name, _, _ in parts).items():
+        if count > 1 or name in ("input", "ours"):
+            raise FootageError(f"--results {name}=...: that name is taken; give each row a name of its own")
     for name, _, folder in parts:
         if not (name and folder and Path(folder).is_dir()):
             raise FootageError(f"--results {name}={folder}: give NAME=FOLDER, a folder of pictures in FOLDER/SET")

@@ -124,7 +124,7 @@ def paired(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
 
 def speed(options: argparse.Namespace, opened: Callable[[str], Runtime]) -> dict[str, Any]:
     """Measures every size by every runtime, prints the table; returns the figures. opened: gives a runtime by its name."""
-    network = peer.load(options.peer) if options.peer else None
+    network = peer.load(options.peer) if options.peer is not None else None
     for name in options.runtime:
         opened(name).close()  # one that is not there is told at once
     results = []

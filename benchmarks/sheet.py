@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..models.picture import write as save
 from .footage import Bytes, Clip, rgb
 from .kinds import Kind, render
 from .methods import Method
@@ -19,8 +20,7 @@ WIDTH = 480
 def write(path: Path, kinds: Sequence[Kind], clips: Sequence[Clip], method: Method) -> None:
     """One row for each kind, each on another clip, as PNG or JPEG. OSError if it cannot be written."""
     rows = [_row(kind, clips[i % len(clips)], method) for i, kind in enumerate(kinds)]
-    _, data = cv2.imencode(path.suffix, np.vstack(rows)[..., ::-1])
-    path.write_bytes(data.tobytes())
+    save(path, np.vstack(rows)[..., ::-1])
 
 
 def _row(kind: Kind, clip: Clip, method: Method) -> Bytes:
@@ -35,6 +35,7 @@ def _row(kind: Kind, clip: Clip, method: Method) -> Bytes:
 
 
 def _labelled(picture: Bytes, label: str) -> Bytes:
+    label = label.encode("ascii", "replace").decode()  # what OpenCV draws
     size = (WIDTH, round(picture.shape[0] * WIDTH / picture.shape[1]))
     small: Bytes = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     cv2.rectangle(small, (0, 0), (9 * len(label) + 12, 26), (0, 0, 0), cv2.FILLED)

@@ -29,7 +29,10 @@ FRAMES = 6
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0; 1 where `check` finds a runtime too far off; 2, with one line, for what the user can mend."""
+    """Returns the exit code: 0; 1 where `check` finds a runtime too far off, or one that should have run and did not.
+
+    With one line 2 for what the user can mend, and 130 where Ctrl-C was pressed.
+    """
     args = _parser().parse_args(argv)
     _log()
     try:
@@ -37,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ExportError, OSError) as error:
         print(f"derain-export: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("derain-export: interrupted; what it has told of is kept", file=sys.stderr)
+        return 130
 
 
 def _log() -> None:
@@ -78,6 +84,7 @@ def _onnx(parser: argparse.ArgumentParser) -> None:
 
 def _run_onnx(args: argparse.Namespace) -> int:
     _need("torch", "open_clip", "onnx", "onnxscript", "safetensors")
+    manifest.check(args.out)
     from ..models.perception import SMALL, perceiver
     from .runtime.torch_ import module
     from .to_onnx import export
@@ -142,7 +149,7 @@ def _check(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument("--graphs", type=Path, metavar="DIR", help="exported graphs (default: those that ship)")
     parser.add_argument("--runtime", choices=runtime.NAMES[1:], nargs="+", default=runtime.NAMES[1:], help="default: all")
-    parser.add_argument("--precision", choices=runtime.PRECISIONS[1:], nargs="+", default=runtime.PRECISIONS[1:], help="default: all")
+    parser.add_argument("--precision", choices=runtime.PRECISIONS[1:], nargs="+", default=(), help="default: all that are there")
     parser.add_argument("--bits", type=int, choices=(8, 10), default=8, help="depth of the frames; default: 8")
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the figures there too")
     parser.set_defaults(run=_run_check)
@@ -156,6 +163,8 @@ def _run_check(args: argparse.Namespace) -> int:
         manifest.read(args.graphs)
     if args.json and not args.json.absolute().parent.is_dir():
         raise OptionError(f"{args.json}: the folder is not there; make it first")
+    if args.json and args.json.is_dir():
+        raise OptionError(f"{args.json}: is a folder; give the name of a file")
     frames = _footage(args.frames, "u8" if args.bits == 8 else "u16", True)
     print(f"{len(frames)} frames of {args.bits} bits, {len(NETWORKS)} networks, against torch fp32; errors in code values\n{HEADER}")
     found = []
@@ -165,7 +174,9 @@ def _run_check(args: argparse.Namespace) -> int:
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n", encoding="utf-8")
     if not any(row.parity for row in found):
-        raise OptionError(f"{', '.join(args.runtime)} in {', '.join(args.precision)}: nothing could be compared; what is missing is said above")
+        offered = "; ".join(f"{name} offers {', '.join(runtime.OFFERED[name])}" for name in args.runtime)
+        asked = f"{', '.join(args.runtime)} in {', '.join(args.precision) or 'all precisions'}"
+        raise OptionError(f"{asked}: nothing could be compared; {'what is missing is said above' if found else offered}")
     return 0 if all(row.fits for row in found) else 1
 
 
@@ -177,6 +188,7 @@ def _edge(parser: argparse.ArgumentParser) -> None:
 
 def _run_edge(args: argparse.Namespace) -> int:
     _need("torch", "open_clip", "onnx", "onnxscript", "safetensors")
+    manifest.check(args.folder)
     from . import edge
 
     _say(args.folder, edge.export(args.folder, args.model, args.weights, _footage(args.frames, "u8", True)))

@@ -11,17 +11,26 @@ from ..models.prompts import PROMPTS
 from ..models.spec import NETWORKS, PATTERNS, SPECS
 from ..models.views import SIDE
 from . import to_onnx
+from .errors import OptionError
 from .graph import PERCEPTION, PRECISIONS, Graph, subnet
 from .parity import Parity
 from .probe import Probe
 from .profile import BUCKETS, Profile
 from .runtime.torch_ import module
 
+KNOWN = "patterns.json"
+"""Tells a folder of an earlier export: of the files that are not graphs, it is written first."""
+
 RUNNER = Path(__file__).parent / "edge_runner.py"
 
 
 def export(folder: Path, model: str, weights: Path, frames: Sequence[Probe]) -> Iterator[tuple[Graph, Parity]]:
-    """Fills `folder`; yields each graph and how close it came to torch. frames: footage for int8's ranges, 8-bit."""
+    """Fills `folder`; yields each graph and how close it came to torch. frames: footage for int8's ranges, 8-bit.
+
+    OptionError for a folder that holds somebody else's files of the same names.
+    """
+    if not (folder / KNOWN).exists() and (others := [name for name in ("README.md", "run.py") if (folder / name).exists()]):
+        raise OptionError(f"{folder / others[0]}: would be overwritten, and is not of an earlier export; give another folder")
     perceiver = module(Graph(PERCEPTION), weights)
     yield from to_onnx.export(perceiver, [Graph(PERCEPTION, precision=precision) for precision in PRECISIONS], folder, lambda _: frames)
     for pattern in patterns(model):
@@ -30,7 +39,7 @@ def export(folder: Path, model: str, weights: Path, frames: Sequence[Probe]) -> 
         yield from to_onnx.export(net, graphs, folder, lambda graph: frames if graph.dtype == "u8" else ())
     embeddings = perceiver.text.tolist()  # type: ignore[operator]
     known = {name: {"prompts": PROMPTS[name], "embedding": row} for name, row in zip(PATTERNS, embeddings, strict=True)}
-    (folder / "patterns.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    (folder / KNOWN).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     shutil.copy(RUNNER, folder / "run.py")
     (folder / "README.md").write_text(readme(model), encoding="utf-8")
 

@@ -23,7 +23,10 @@ HERE, SIDE, MANY, EVERY, DRY = Path(__file__).parent, 224, 540, 30, 0.57  # the 
 @cache
 def session(names: tuple[str, ...], precision: str) -> onnxruntime.InferenceSession:
     """Of the first of `names` that has a graph here."""
-    path = next(path for name in names for path in HERE.glob(f"{name}{'' if precision == 'fp32' else '_' + precision}.onnx"))
+    wanted = [f"{name}{'' if precision == 'fp32' else '_' + precision}.onnx" for name in names]
+    path = next((path for name in wanted for path in HERE.glob(name)), None)
+    if path is None:
+        raise ValueError(f"{HERE / wanted[0]}: no such graph; fill this folder anew with derain-export edge")
     usable = [name for name in onnxruntime.get_available_providers() if name.startswith(("CUDA", "CPU"))]
     return onnxruntime.InferenceSession(str(path), providers=usable)
 
@@ -61,12 +64,16 @@ def derain(packed: Planes, before: "deque[Planes]", precision: str) -> Planes:
 
 
 def run(source: av.container.InputContainer, sink: av.container.OutputContainer, precision: str, moving: bool) -> None:
+    if not source.streams.video:
+        raise ValueError(f"{source.name}: there is no video in it")
     stream, rate = source.streams.video[0], source.streams.video[0].average_rate or 25
     out, tick = sink.add_stream("libx264", rate=rate, options={"crf": "18"}), stream.time_base or Fraction(1, 90000)
     out.codec_context.time_base = tick
     out.width, out.height, out.pix_fmt = stream.width // 2 * 2, stream.height // 2 * 2, "yuv420p"
-    before: deque[Planes] = deque(maxlen=4)
+    before, size = deque[Planes](maxlen=4), (stream.width, stream.height)
     for number, frame in enumerate(source.decode(stream)):
+        if (frame.width, frame.height) != size:
+            raise ValueError(f"{source.name}: frame {number} has another size; cut the video there")
         if number % EVERY == 0:
             name = pattern(frame, precision)
         packed: Planes = np.asarray(frame.to_ndarray(format="yuv420p", width=out.width, height=out.height), np.uint8)
@@ -85,10 +92,14 @@ if __name__ == "__main__":
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
     parser.add_argument("--moving", action="store_true", help="the camera moves: derain each frame alone, many times slower")
     args = parser.parse_args()
-    if Path(args.output).resolve() == Path(args.input).resolve():
-        parser.error(f"{args.output}: is the input; give the output a name of its own")
+    draft = (clean := Path(args.output)).with_name(f"{clean.stem}.draft{clean.suffix}")
+    if clean.resolve() == Path(args.input).resolve():
+        parser.exit(2, f"{args.output}: is the input; give the output a name of its own\n")
     try:
-        with av.open(args.input) as video, av.open(args.output, "w") as clean_video:
+        with av.open(args.input) as video, av.open(str(draft), "w") as clean_video:
             run(video, clean_video, args.precision, args.moving)
-    except (av.FFmpegError, ValueError) as error:
-        parser.error(str(error))
+        draft.replace(clean)
+    except Exception as error:  # of onnxruntime too, whose errors have no class in common
+        parser.exit(2, f"{(str(error) or repr(error)).splitlines()[0]}\n")
+    finally:
+        draft.unlink(missing_ok=True)

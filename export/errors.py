@@ -15,9 +15,19 @@ class GraphError(ExportError, OSError):
     """A graph or engine file is absent, damaged or does not fit."""
 
 
+class GraphMissing(GraphError):
+    """A graph that was never exported there."""
+
+
 class OptionError(ExportError, ValueError):
     """An option has a value that is not offered."""
 
 
 class ParityError(ExportError, ArithmeticError):
     """A network in another form computes other pictures than the torch network."""
+
+
+def unread(runtime: str, error: Exception) -> str:
+    """What a graph is that a runtime cannot read."""
+    why = next(iter(str(error).split("\n")), "")
+    return f"{runtime} cannot read this graph ({why}); export it again with derain-export onnx"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import GraphError
+from .errors import GraphError, GraphMissing
 from .graph import Graph
 
 FILE = "manifest.json"
@@ -27,11 +27,20 @@ def read(folder: Path) -> Entries:
     """Entries by file name. GraphError if the folder has no manifest or a damaged one."""
     path = folder / FILE
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["graphs"])
+        entries: Entries = dict(json.loads(path.read_text(encoding="utf-8"))["graphs"])
+        if not all(isinstance(entry["sha256"], str) for entry in entries.values()):
+            raise TypeError("a sha256 is no text")
+        return entries
     except FileNotFoundError:
         raise GraphError(f"{path}: no exported graphs there; make them with 'derain-export onnx --out {folder}'") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise GraphError(f"{path}: damaged manifest ({error}); export again with 'derain-export onnx --out {folder}'") from None
+        raise GraphError(f"{path}: damaged manifest, or none of graphs ({error}); remove it and export again, or give another folder") from None
+
+
+def check(folder: Path) -> None:
+    """GraphError if the folder has a manifest that cannot be added to."""
+    if (folder / FILE).exists():
+        read(folder)
 
 
 def add(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -49,7 +58,8 @@ def content(folder: Path, graph: Graph) -> bytes:
     entry = read(folder).get(graph.file)
     path = folder / graph.file
     if entry is None or not path.is_file():
-        raise GraphError(f"{path}: no such graph; make it with '{_command(graph, folder)}'")
+        kind = GraphMissing if entry is None else GraphError
+        raise kind(f"{path}: no such graph; make it with '{_command(graph, folder)}'")
     data = path.read_bytes()
     if sha256(data) != entry["sha256"]:
         raise GraphError(f"{path}: differs from its SHA-256 in {FILE}; export it again with '{_command(graph, folder)}'")

@@ -65,10 +65,12 @@ def footage(path: Path, count: int, peak: int = 255) -> list[Probe]:
     """
     try:
         frames = list(islice(_decode(path, "yuv420p" if peak == 255 else "yuv420p10le"), 100))
-    except (OSError, ValueError, IndexError) as error:
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise GraphError(f"{path}: no frames could be read from it ({error}); give a video with --frames") from None
     if not frames:
         raise GraphError(f"{path}: there is no frame in it; give a video with --frames")
+    if len({luma.shape for luma, _ in frames}) > 1:
+        raise GraphError(f"{path}: its frames change in size; give another video with --frames")
     centres = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
     return [_at(frames, int(centre), peak) for centre in centres]
 

@@ -19,7 +19,10 @@ THREADS = 1024
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line, with exit code 2."""
+    """Complains in one line, with exit code 2. Options are written out: a shortened one might come to mean another."""
+
+    def __init__(self, prog: str | None = None, **settings: Any) -> None:
+        super().__init__(prog, allow_abbrev=False, **settings)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As of argparse, which in Python 3.11 takes the value `--` for an empty list."""
@@ -58,8 +61,6 @@ def number(kind: type[Number], least: Number, most: Number | int = MOST) -> Call
 
 def picture(text: str) -> Path:
     """Type of an option: a picture to write."""
-    import cv2  # which not every command needs
-
-    if not cv2.haveImageWriter(text):
+    if Path(text).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise argparse.ArgumentTypeError(f"{text!r}: give a name that ends in .png or .jpg")
     return Path(text)

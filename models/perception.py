@@ -52,14 +52,18 @@ def stored(path: Path) -> dict[str, Tensor]:
 
 
 def _named(name: str, pretrained: str | None) -> nn.Module:
-    if name not in open_clip.list_models():
-        raise ClipError(f"--clip {name}: open_clip has no such model; it has {', '.join(open_clip.list_models()[:5])} and more, or leave it out")
+    _check_known(name)
     try:
         model: nn.Module = open_clip.create_model(name, pretrained=pretrained)
     except (OSError, RuntimeError, ValueError) as error:  # no such tag; no network to fetch it by; not a checkpoint of this model
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise ClipError(f"--clip-pretrained {pretrained}: {str(error).splitlines()[0]}; a checkpoint file of {name}, or one of: {tags}") from error
     return model
+
+
+def _check_known(name: str) -> None:
+    if name not in open_clip.list_models():
+        raise ClipError(f"--clip {name}: open_clip has no such model; it has {', '.join(open_clip.list_models()[:5])} and more, or leave it out")
 
 
 def blank() -> nn.Module:
@@ -136,6 +140,7 @@ class Perceiver(nn.Module):
 def perceiver(name: str = SMALL, pretrained: str | None = None) -> Perceiver:
     """Perception by the CLIP of that name, ready to run. ClipError, too, for a model of open_clip without pretrained weights."""
     if name != SMALL and not pretrained:
+        _check_known(name)
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
         raise ClipError(f"--clip {name}: give its --clip-pretrained, a checkpoint file or one of: {tags or 'none known'}")
     model = clip(name, pretrained)

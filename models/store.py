@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,26 @@ class WeightsError(OSError, ValueError):
 
 
 def save(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes `state` under a temporary name and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes `state` by `drafted`."""
+    with drafted(path) as draft:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft, dict(metadata))
+        draft.chmod(0o644)  # safetensors leaves it to its owner alone
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """A temporary name to write under, which becomes `path`. OSError names `path` where that fails; nothing is left then."""
     draft = path.with_suffix(".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft, dict(metadata))
-    draft.chmod(0o644)  # safetensors leaves it to its owner alone
-    draft.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        draft.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
+        why = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        raise OSError(f"{path}: cannot be written: {why}; free some room, or give another folder") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -57,13 +71,26 @@ def fit(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         raise WeightsError(f"{path}: holds the weights of a network of another shape") from error
 
 
-def checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """What a training run has left to go on from. WeightsError if it is damaged."""
+@contextmanager
+def checkpoint(path: Path, device: torch.device, asked: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """What a training run has left, to be taken back. WeightsError if it is damaged, or not of this run.
+
+    asked: what this run was told. An older checkpoint may hold less of it.
+    """
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path}: is no whole checkpoint; remove it, and the run begins anew") from error
-    return state
+        kept = {name: state.get("asked", {}).get(name, told) for name, told in asked.items()}
+        if kept == asked:
+            yield state
+    except Exception as error:  # whatever a damaged or foreign file makes torch and its taker say
+        raise WeightsError(f"{path}: is no checkpoint of this run; remove it, and the run begins anew") from error
+    if others := [f"{name} {kept[name]}, not {told}" for name, told in asked.items() if kept[name] != told]:
+        raise WeightsError(f"{path}: is of a run with {', '.join(others)}; give the same, or another --runs")
+
+
+def known_as(path: Path) -> str:
+    """A file or folder as checkpoints know it: with the one that holds it, so that both may be moved."""
+    return "/".join(path.resolve().parts[-2:])
 
 
 def subnet(pattern: str, size: str = "fast", folder: Path = WEIGHTS) -> DerainNet | Mirrored:

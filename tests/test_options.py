@@ -38,6 +38,8 @@ def test_a_number_beyond_bounds_is_refused_with_them(kind: type[int], text: str)
         ("pipeline.cli", ["serve"], "derain-video serve: "),
         ("export.cli", ["onnx", "--precision", "int3"], "derain-export onnx: argument --precision"),
         ("benchmarks.cli", ["speed", "--frames", "9" * 30], "derain-bench speed: argument --frames"),
+        ("benchmarks.cli", ["quality", "in", "--sheet", ".png"], "derain-bench quality: argument --sheet: '.png': give a name"),
+        ("benchmarks.cli", ["quality", "in", "--shee", "a.png"], "derain-bench: unrecognized arguments: --shee"),
         ("models.train.cli", ["generalist", "in", "--minutes", "0"], "derain-train: argument --minutes: '0'"),
         ("models.train.cli", ["clip", "in", "--device", "abacus"], "derain-train: argument --device: 'abacus' is not there"),
     ],

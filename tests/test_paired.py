@@ -17,7 +17,7 @@ from derain_video.models.train import paired
 from derain_video.models.train.__main__ import main
 from derain_video.models.train.data import SIDE
 from derain_video.models.train.paired import Paired, Shelves, Spot, planes, sample, shares, shelves
-from derain_video.models.train.pairs import find
+from derain_video.models.train.pairs import PairError, find
 from derain_video.pipeline.arrays import frame_of
 from derain_video.pipeline.chroma import split
 
@@ -148,6 +148,16 @@ def test_what_cannot_be_trained_on_is_one_line(
     assert main([part.replace("{root}", str(root)) for part in given] + small) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_pairs_too_small_to_train_on_are_named(tmp_path: Path) -> None:
+    for part in ("input", "target"):
+        (tmp_path / part).mkdir()
+        cv2.imwrite(str(tmp_path / part / "1.png"), np.zeros((8, 40, 3), np.uint8))
+    (group,) = find(tmp_path)
+    for act in (lambda: shelves(tmp_path, lambda _: torch.zeros(4)), lambda: sample(torch.Generator(), Spot(group.pairs[0], 0), "light")):
+        with pytest.raises(PairError, match=r"1\.png: it has 40x8 pixels, less than 32 a side; take the pair out"):
+            act()
 
 
 def test_a_broken_picture_in_training_is_one_line(root: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from skimage import color, metrics
 
-from derain_video.benchmarks import cli, pairs
+from derain_video.benchmarks import cli, methods, pairs, sheet
+from derain_video.benchmarks.footage import Clip, FootageError
+from derain_video.benchmarks.kinds import named
 from derain_video.export.runtime.base import Clean
+from derain_video.models.picture import read, write
+from derain_video.models.train.footage import load
 from derain_video.models.train.pairs import PairError, find
 from derain_video.pipeline.arrays import Derainer
 
@@ -65,6 +70,7 @@ def test_nturain_clips_and_its_real_rain(tmp_path: Path) -> None:
     for frame in range(3):
         for folder in ("Testing/a1_Rain", "Testing/a1_GT", "Training/t1_Rain_01", "Training/t1_Rain_02", "Training/t1_GT", "Real/ra1_Rain"):
             picture(tmp_path / folder / f"{frame:05d}.jpg")
+    (tmp_path / "Testing" / "a1_Rain.zip").write_bytes(b"")
     found = {s.name: {p.name: (len(p.rainy), p.clean[0].parent.name) for p in s.pairs} for s in find(tmp_path)}
     assert found == {"Testing": {"a1_Rain": (3, "a1_GT")}, "Training": {"t1_Rain_01": (3, "t1_GT"), "t1_Rain_02": (3, "t1_GT")}}
 
@@ -93,11 +99,19 @@ def test_a_mixture_has_every_set(tmp_path: Path) -> None:
         (["input/1.png", "target/1.png", "target/2.png"], "2.png: no rainy picture for it in .*input .1 of 2 are without one"),
         (["a1_Rain/1.png", "b1_GT/1.png"], "a1_Rain: no folder a1_GT beside it"),
         (["a1_Rain/1.png", "a1_Rain/2.png", "a1_GT/1.png"], "a1_Rain: 2 rainy frames and 1 clean ones"),
+        (["a1_Rain/1.png", "a1_Rain/2.png", "a1_GT/0.png", "a1_GT/1.png"], "a1_Rain and a1_GT: frame 0 is in one of them alone"),
+        (["a1_Rain/note.txt", "a1_GT/note.txt"], "a1_Rain: no picture in it"),
+        (["a1_Rain/1.png", "a1_GT/1.png", "a2_GT/1.png"], "a2_GT: no rainy clip for it"),
+        (["input/a/1.png", "target/a/1.png", "target/b/1.png"], "target/b: no rainy clip for it in .*input"),
+        (["input/a/1.png", "input/b/1.png", "target/a/1.png"], "b/1.png: no clean picture for it in .*target/b"),
     ],
 )
 def test_mismatches_are_named(files: list[str], said: str, tmp_path: Path) -> None:
     for path in files:
-        picture(tmp_path / path)
+        if path.endswith(".txt"):
+            (tmp_path / path).parent.mkdir()
+        else:
+            picture(tmp_path / path)
     with pytest.raises(PairError, match=said) as caught:
         find(tmp_path)
     assert "\n" not in str(caught.value)
@@ -183,5 +197,53 @@ def test_a_missing_result_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="no result named 1 or 1 in it"):
         pairs.measure(find(tmp_path), Derainer(Idle(), pattern="heavy"), {"mine": tmp_path / "mine"})
-    with pytest.raises(ValueError, match="give NAME=FOLDER"):
-        pairs.folders(["mine"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["mine"], "give NAME=FOLDER"),
+        (["ours=."], "--results ours=...: that name is taken"),
+        (["input=."], "--results input=...: that name is taken"),
+        (["a=.", "b=.", "a=/"], "--results a=...: that name is taken"),
+    ],
+)
+def test_rows_need_folders_and_names_of_their_own(given: list[str], said: str) -> None:
+    with pytest.raises(FootageError, match=said):
+        pairs.folders(given)
+
+
+@pytest.mark.parametrize("below", ["7/", ""])
+def test_results_lie_where_their_rainy_pictures_do_or_have_names_that_suffice(below: str, tmp_path: Path) -> None:
+    for folder in ("real_world", "real_world_gt"):
+        picture(tmp_path / "sets" / "SPA" / folder / "7" / "1.png", 90)
+    picture(tmp_path / "mine" / "SPA" / f"{below}1.png", 90)
+    scores = pairs.measure(find(tmp_path / "sets"), Derainer(Idle(), pattern="heavy"), {"mine": tmp_path / "mine"})
+    assert {score.method: score.psnr for score in scores}["mine"] == 100
+    for folder in ("real_world", "real_world_gt"):
+        picture(tmp_path / "sets" / "SPA" / folder / "8" / "1.png", 90)
+    with pytest.raises(FootageError, match="no result named 1"):
+        pairs.measure(find(tmp_path / "sets"), Derainer(Idle(), pattern="heavy"), {"mine": tmp_path / "mine"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_names_that_are_no_text_are_read_and_written(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    write(path, np.full((40, 40, 3), 90, np.uint8))
+    assert (read(path) == 90).all() and load([tmp_path])[0].name == path.stem
+    clip = Clip(path.stem, np.full((1, 40, 40), 90, np.uint8), np.full((1, 2, 20, 20), 128, np.uint8))
+    sheet.write(path, [named("drizzle")], [clip], methods.untouched)
+    assert read(path).shape[1] == 4 * sheet.WIDTH
+
+
+@pytest.mark.parametrize("data", [b"", b"torn"])
+def test_what_is_no_picture_is_none(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(data)
+    assert read(tmp_path / "a.png") is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (400, 31)])
+def test_scenes_too_small_to_train_on_are_named(size: tuple[int, int], tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", size=size)
+    with pytest.raises(ValueError, match=rf"a\.png: it has {size[1]}x{size[0]} pixels, less than 32 a side; take it out"):
+        load([tmp_path])

@@ -147,7 +147,12 @@ def test_footage_is_enlarged_to_as_many_lines_never_made_smaller(tmp_path: Path,
         (["quality", "empty", "--sheet", "sheet.xyz"], "argument --sheet: 'sheet.xyz': give a name that ends in .png or .jpg"),
         (["quality", "empty", "--by-pattern"], "--by-pattern: of --pairs; leave it out"),
         (["quality", "--pairs", "empty", "--kinds", "gusts", "--each"], "--kinds, --each: of rendered rain, not of --pairs"),
+        (["quality", "--pairs", "empty", "--frames", "5", "--clips", "1", "--lines", "9"], "--frames, --clips, --lines: of rendered rain"),
+        (["quality", "empty", "--lines", "9999"], "argument --lines: '9999': give a whole number from 0 to 4320"),
+        (["quality", "empty", "--json", "broken"], "broken: is a folder; give the name of a file"),
+        (["ablation", "empty", "--model", "auto"], "argument --model: invalid choice: 'auto'"),
         (["trace", "empty", "trace.xyz"], "argument picture: 'trace.xyz'"),
+        (["trace", "broken/x.mp4", "nowhere/a.png"], "nowhere/a.png: the folder nowhere is not there"),
     ],
 )
 def test_bad_input_is_one_line(

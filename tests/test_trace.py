@@ -58,7 +58,10 @@ def test_a_trace_is_drawn(clip, runtime, tmp_path, capsys):
     assert picture.shape[1] == lanes.LEFT + lanes.WIDTH + lanes.RIGHT and len(np.unique(picture.reshape(-1, 3), axis=0)) > 4
 
 
-@pytest.mark.parametrize("text", ["no trace", "[]", '{"traceEvents": []}', '{"traceEvents": [{"ph": "X"}]}'])
+FOREIGN = '{"traceEvents": [{"ph": "X", "ts": 2e6, "dur": 9e5, "tid": 1, "name": "a", "args": {}}]}'
+
+
+@pytest.mark.parametrize("text", ["no trace", "[]", '{"traceEvents": []}', '{"traceEvents": [{"ph": "X"}]}', FOREIGN, "[" * 9999])
 def test_what_is_no_trace_is_one_line(text, tmp_path, capsys):
     (tmp_path / "trace.json").write_text(text)
     assert bench(["trace", str(tmp_path / "trace.json"), str(tmp_path / "trace.png")]) == 2

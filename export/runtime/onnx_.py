@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from .. import manifest
-from ..errors import RuntimeMissing
+from ..errors import GraphError, RuntimeMissing, unread
 from ..graph import PERCEPTION, Graph
 from . import gpu
 from .base import Network
@@ -43,7 +43,10 @@ class Onnx:
         """RuntimeMissing where a GPU is there but is not used: ONNX Runtime itself would go on with the processor."""
         data = manifest.content(self.folder, graph)
         if self.device == "cpu":
-            return onnxruntime.InferenceSession(data, self._options, providers=self._providers)
+            try:
+                return onnxruntime.InferenceSession(data, self._options, providers=self._providers)
+            except Exception as error:  # its errors have no class of their own in common
+                raise GraphError(f"{self.folder / graph.file}: {unread('onnxruntime', error)}") from error
         try:
             session = onnxruntime.InferenceSession(data, self._options, providers=self._providers, enable_fallback=0)
             why = "" if session.get_providers()[0] == CUDA else "its CUDA or cuDNN library does not load"

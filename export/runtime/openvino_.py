@@ -18,7 +18,7 @@ import openvino
 from numpy.typing import NDArray
 
 from .. import manifest
-from ..errors import RuntimeMissing
+from ..errors import GraphError, RuntimeMissing, unread
 from ..graph import PERCEPTION, Graph
 from .base import Network
 
@@ -50,7 +50,10 @@ class OpenVino:
         self._hint = "bf16" if bf16 and self.precision != "fp32" else "f32"  # of int8 networks: for what is not int8
 
     def network(self, graph: Graph) -> Network:
-        model = self._core.read_model(manifest.content(self.folder, graph))
+        try:
+            model = self._core.read_model(manifest.content(self.folder, graph))
+        except RuntimeError as error:
+            raise GraphError(f"{self.folder / graph.file}: {unread('openvino', error)}") from error
 
         @lru_cache(maxsize=SIZES)
         def sized(*shapes: tuple[int, ...]) -> Request:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from ..losses import LOSSES
 from ..origin import commit
 from ..spec import ATTENTIONS, FAST, NEIGHBOURS, PATTERNS, QUALITY, RAINY
-from ..store import load, network, save
+from ..store import WeightsError, drafted, load, network, save
 from ..subnet import Derained, DerainNet
 from .data import Pool, Sample
 from .feed import Feed
@@ -99,9 +100,9 @@ def run(ships: Recipe, kinds: Mapping[str, Recipe], place: Place, val: list[Scen
     place = replace(place, runs=place.runs / "ablation")
     place.runs.mkdir(parents=True, exist_ok=True)
     settings = f"{ships}, {[folder.resolve() for folder in place.folders]}, {place.storms}, {count}, {[scene.name for scene in val]}"
-    samples = _samples(ships, place, count, settings)
     trials = [[replace(kind, seed=ships.seed + k) for k in range(seeds)] for kind in kinds.values()]
     todo = [row[k] for k in range(seeds) for row in trials if not _result(row[k], place).exists()]
+    samples = _samples(ships, place, count, settings)
     if todo:
         lessons = {teacher: taught(samples, teacher) if teacher else samples for teacher in {trial.teacher for trial in todo}}
         judge = Judge(val, each=len(val))
@@ -119,7 +120,7 @@ def _samples(ships: Recipe, place: Place, count: int, settings: str) -> list[Sam
         stacks = {field.name: torch.stack([torch.as_tensor(getattr(one, field.name)) for one in made]) for field in fields(Sample)}
         save(path, stacks, {"settings": settings, "commit": commit()})
     stacks, facts = load(path)
-    if facts["settings"] != settings:
+    if facts.get("settings") != settings:
         raise ValueError(f"{path.parent}: holds an ablation with other settings or footage; delete it, or give another folder by --runs")
     patterns = stacks.pop("pattern").tolist()
     return [Sample(**{name: stack[k] for name, stack in stacks.items()}, pattern=pattern) for k, pattern in enumerate(patterns)]
@@ -144,13 +145,23 @@ def _pool(trial: Recipe, place: Place, samples: list[Sample]) -> Pool:
 
 
 def _result(trial: Recipe, place: Place) -> Path:
-    return place.runs / f"{trial.name}_{trial.seed}.json"
+    """Of a run; by another teacher it is another run's."""
+    return place.runs / f"{trial.name}_{trial.seed}{_mark(trial.teacher) if trial.teacher else ''}.json"
+
+
+def _mark(teacher: Path) -> str:
+    load(teacher)  # says what is wrong with it
+    return f"_{zlib.crc32(teacher.read_bytes()):08x}"
 
 
 def _row(trial: Recipe, place: Place) -> Row:
-    """What a finished run has left."""
-    row: Row = json.loads(_result(trial, place).read_text())["figures"]
-    return row
+    """What a finished run has left. WeightsError if that is damaged."""
+    path = _result(trial, place)
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+        return {pattern: float(figures[pattern]) for pattern in PATTERNS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: is no result of an ablation; remove it, and its run is repeated") from error
 
 
 def _train(trial: Recipe, place: Place, samples: list[Sample], judge: Judge) -> None:
@@ -164,9 +175,8 @@ def _train(trial: Recipe, place: Place, samples: list[Sample], judge: Judge) -> 
     with result.with_suffix(".jsonl").open("a", buffering=1) as log:
         spend(training, pool, None, checkpoint, log.write)
     figures = judge.figures(training.mean)
-    draft = result.with_suffix(".tmp")
-    draft.write_text(json.dumps({"figures": figures, "steps": training.step, "seconds": round(training.seconds), "commit": commit()}))
-    draft.replace(result)
+    with drafted(result) as draft:
+        draft.write_text(json.dumps({"figures": figures, "steps": training.step, "seconds": round(training.seconds), "commit": commit()}))
     checkpoint.unlink(missing_ok=True)
 
 

@@ -17,6 +17,7 @@ from ..options import THREADS, Parser, number, picture
 from ..perception import SMALL, perceiver
 from ..spec import ATTENTIONS, FAST, GENERALIST, NETWORKS, PAST, QUALITY, RAINY, SPECS, STILL
 from ..store import WEIGHTS
+from ..store import load as read
 from . import ablation, clip, paired, ranks
 from .footage import load
 from .judge import Judge
@@ -82,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"derain-train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("derain-train: interrupted; the same command goes on from the last checkpoint, of every two minutes", file=sys.stderr)
+        print("derain-train: interrupted; the same command goes on from the last checkpoint, where one was written", file=sys.stderr)
         return 130
     return 0
 
@@ -91,15 +92,21 @@ def _run(options: argparse.Namespace) -> None:
     _check(options)
     if options.what == "preview":
         return sheet(load(options.folders), options.out, options.seed)
+    _check_place("--runs", options.runs)
+    if options.what != "ablation":
+        _check_place("--weights", options.weights)
     val = load(options.val) if options.val and ranks.rank() == 0 else []
     shelves = _shelves(options) if options.pairs else None
     recipes = _recipes(options, shelves)
-    place = Place(options.folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves, options.compile)
+    folders = options.folders or [options.pairs]
+    place = Place(folders, options.weights, options.runs, options.device, options.workers, options.storms, shelves, options.compile)
     if options.what in ("clip", "all"):
         clip.train(place, val, options.minutes, options.start, 2 * options.batch, options.seed)
     if options.what == "ablation":
         ships, teacher = _recipe(options, options.size, GENERALIST), options.weights / f"{QUALITY.name}_{GENERALIST}.safetensors"
         print(ablation.run(ships, ablation.variants(ships, options.vary, teacher), place, val, options.samples, options.seeds))
+    if options.what != "all":  # which makes them itself
+        _check_starts(recipes)
     for recipe in recipes:
         run(recipe, place, Judge(val, making=recipe.making) if val else None)
 
@@ -123,8 +130,27 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError("ablation: all its runs take as many steps and are judged; give --steps N and --val FOLDER")
     if options.pairs and (others := {PAST, STILL} & set(options.pattern or ())):
         raise ValueError(f"--pattern {min(others)}: pairs train specialists of rain; this one is trained on rendered rain")
+    if options.what == "clip" and options.steps:
+        raise ValueError(f"--steps {options.steps}: of the sub-networks; the CLIP takes --minutes")
     if options.pairs and options.what not in ("generalist", "specialist"):
         raise ValueError(f"--pairs {options.pairs}: pairs train generalist and specialist; {options.what} needs folders of clean footage")
+
+
+def _check_place(option: str, folder: Path) -> None:
+    """OSError for a folder that cannot be made or written in. It is not made yet."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise OSError(f"{option} {folder}: its name is no UTF-8, as torch needs it; give another") from None
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise OSError(f"{option} {folder}: {nearest} is no folder that can be written in; give another")
+
+
+def _check_starts(recipes: list[Recipe]) -> None:
+    """Says what is wrong with weights that are begun from before anything is trained. FileNotFoundError or WeightsError."""
+    for path in dict.fromkeys(path for recipe in recipes for path in (recipe.start, recipe.thumbs) if path):
+        read(path)
 
 
 def _shelves(options: argparse.Namespace) -> paired.Shelves:

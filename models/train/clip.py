@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..origin import commit
 from ..perception import SMALL, Perceiver, awaken, blank, pattern_embeddings, tokenizer
 from ..spec import PATTERNS, routed
-from ..store import checkpoint, halved, save, stamp
+from ..store import checkpoint, drafted, halved, known_as, save, stamp
 from ..views import SIDE
 from .feed import Feed, Rendered
 from .footage import Scene
@@ -140,6 +140,7 @@ class Training:
         self.parameters = [*self.model.parameters(), *self.drawer.parameters(), *self.gauge.parameters()]
         self.optimiser = torch.optim.AdamW(self.parameters, self.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
         self.minutes, self.seconds, self.step = minutes, 0.0, 0
+        self.asked = {"seed": str(seed), "start": known_as(start) if start else "none"}
 
     @property
     def progress(self) -> float:
@@ -190,21 +191,21 @@ class Training:
     def keep(self, path: Path) -> None:
         """Writes a checkpoint."""
         parts = {name: getattr(self, name).state_dict() for name in PARTS}
-        state = {**parts, "seconds": self.seconds, "step": self.step}
-        torch.save(state, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        with drafted(path) as draft:
+            torch.save({**parts, "seconds": self.seconds, "step": self.step, "asked": self.asked}, draft)
 
     def resume(self, path: Path) -> None:
-        """Takes a checkpoint back."""
-        state = checkpoint(path, self.device)
-        for name in PARTS:
-            getattr(self, name).load_state_dict(state[name])
-        self.seconds, self.step = state["seconds"], state["step"]
+        """Takes a checkpoint back. WeightsError if it is damaged, or another run's."""
+        with checkpoint(path, self.device, self.asked) as state:
+            for name in PARTS:
+                getattr(self, name).load_state_dict(state[name])
+            self.seconds, self.step = state["seconds"], state["step"]
 
 
 def train(place: Place, val: list[Scene], minutes: float, start: Path | None, batch: int, seed: int) -> Path:
     """Trains for `minutes`, from the weights `start` if given; goes on from a checkpoint; returns the weights file, float16."""
     training, made_by = Training(minutes, seed, start, place.device), commit()
+    training.asked |= {"batch": str(batch), "source": place.named}
     place.runs.mkdir(parents=True, exist_ok=True)
     checkpoint = place.runs / f"{SMALL}.pt"
     if checkpoint.exists():

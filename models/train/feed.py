@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -60,8 +61,12 @@ class Feed(Generic[Item]):
         self.unpacking = threading.Thread(target=self._unpack, daemon=True)
 
     def __enter__(self) -> Feed[Item]:
-        for process in self.processes:
-            process.start()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit: Ctrl-C is for the trainer, who ends them
+        try:
+            for process in self.processes:
+                process.start()
+        finally:
+            signal.signal(signal.SIGINT, before)
         self.unpacking.start()
         return self
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..picture import read
 from .rain import log_uniform, uniform
 
 Plane = NDArray[Any]
@@ -22,6 +23,9 @@ CLIPS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"}
 STILLS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MOST_FRAMES = 72
 """Frames kept of one clip."""
+
+LEAST = 32
+"""Pixels of the shorter side: of less, a window shows nothing."""
 
 ENLARGED, LARGEST = 0.4, 3.0
 """Share of windows that are shown enlarged, and by how much at most."""
@@ -54,19 +58,24 @@ def _clip(path: Path) -> Scene:
         y, uv = (np.stack(planes) for planes in zip(*frames, strict=True))
     except (av.FFmpegError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path}: cannot be read as a video of one size: {why}; take it out of the folder") from error
+        raise ValueError(f"{path}: cannot be taken as a video of one size: {why}; take it out of the folder") from error
     return Scene(path.stem, y, uv)
 
 
 def _still(path: Path) -> Scene:
-    picture: Plane | None = cv2.imread(str(path))
+    picture = read(path)
     if picture is None:
         raise ValueError(f"{path}: not a picture that OpenCV reads; take it out of the folder")
-    y, uv = _planes(av.VideoFrame.from_ndarray(picture, format="bgr24"))
+    try:
+        y, uv = _planes(av.VideoFrame.from_ndarray(picture, format="bgr24"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; take it out of the folder") from error
     return Scene(path.stem, y[None], uv[None])
 
 
 def _planes(frame: av.VideoFrame) -> tuple[Plane, Plane]:
+    if min(frame.height, frame.width) < LEAST:
+        raise ValueError(f"it has {frame.width}x{frame.height} pixels, less than {LEAST} a side")
     height, width = frame.height // 2 * 2, frame.width // 2 * 2
     packed = frame.reformat(width=width, height=height, format="yuv420p").to_ndarray()
     return packed[:height].copy(), packed[height:].reshape(2, height // 2, width // 2).copy()

@@ -21,7 +21,7 @@ from ..align import Seen, darker, sight
 from ..losses import mask_loss, picture_loss
 from ..origin import commit
 from ..spec import FAST, GENERALIST, PAST, RAINY, SPECS, STILL, NetSpec
-from ..store import checkpoint, fit, halved, load, save, stamp
+from ..store import checkpoint, drafted, fit, halved, known_as, load, save, stamp
 from ..subnet import DerainNet
 from . import ranks
 from .data import Making, Pool, Sample, See, make, make_moving, make_past, make_still
@@ -106,8 +106,9 @@ def specialist(pattern: str, minutes: float, size: str, folder: Path, seed: int)
 class Training:
     """State of one run: network, its running average, optimiser, loss schedules and the clock."""
 
-    def __init__(self, recipe: Recipe, device: str, compiled: bool = False) -> None:
-        self.recipe, self.device = recipe, torch.device(device)
+    def __init__(self, recipe: Recipe, device: str, compiled: bool = False, source: str = "") -> None:
+        """source: what it learns from, by name."""
+        self.recipe, self.device, self.source = recipe, torch.device(device), source
         torch.backends.cudnn.benchmark = True  # all batches are of one shape
         torch.manual_seed(recipe.seed)
         spec = replace(recipe.shape or SPECS[recipe.size], attention=recipe.attention)
@@ -168,24 +169,24 @@ class Training:
 
     @property
     def _asked(self) -> dict[str, str]:
-        """What of the recipe the weights tell of themselves."""
-        return {"loss": self.recipe.loss, "attention": self.recipe.attention}
+        """What makes this run another than others of its name; not how long it is, so that it can be lengthened."""
+        start = known_as(self.recipe.start) if self.recipe.start else "none"
+        facts = {name: str(getattr(self.recipe, name)) for name in ("loss", "attention", "seed", "batch", "shares")}
+        return {**facts, "start": start, "source": self.source}
 
     def resume(self, path: Path) -> None:
-        """Takes a checkpoint back. ValueError if it is damaged, or of a run of another loss or attention."""
-        state = checkpoint(path, self.device)
-        if (asked := state.get("asked", self._asked)) != self._asked:
-            raise ValueError(f"{path}: is of a run with {asked}, not {self._asked}; give the same, or another --runs")
-        self.net.load_state_dict(state["net"])
-        self.mean.load_state_dict(state["mean"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.picture.resume(state["picture"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        """Takes a checkpoint back. WeightsError if it is damaged, or another run's."""
+        with checkpoint(path, self.device, self._asked) as state:
+            self.net.load_state_dict(state["net"])
+            self.mean.load_state_dict(state["mean"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.picture.resume(state["picture"])
+            self.step, self.seconds = state["step"], state["seconds"]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run works. folders: of clean footage; weights: folder for the result; runs: folder for checkpoints and logs.
+    """Where a run works. folders: of clean footage, or of pairs; weights: folder for the result; runs: folder for checkpoints and logs.
 
     device: of torch; workers: processes that render, `storms` kinds of rain each. shelves: pairs that take the place of rendered rain.
     compiled: the network runs by torch.compile.
@@ -200,6 +201,11 @@ class Place:
     shelves: Shelves | None = None
     compiled: bool = False
 
+    @property
+    def named(self) -> str:
+        """What runs learn from, as their checkpoints tell it."""
+        return ", ".join(map(known_as, self.folders))
+
     def source(self, recipe: Recipe) -> Callable[[int], Iterator[Sample]]:
         """What a recipe learns from: samples without end, of a seed."""
         if self.shelves:
@@ -212,7 +218,7 @@ def run(recipe: Recipe, place: Place, judge: Judge | None = None) -> Path:
 
     Of several ranks, each runs this; the first alone needs a judge, and writes.
     """
-    training, made_by = Training(recipe, place.device, place.compiled), commit()
+    training, made_by = Training(recipe, place.device, place.compiled, place.named), commit()
     checkpoint, log = place.runs / f"{recipe.name}.pt", place.runs / f"{recipe.name}.jsonl"
     place.runs.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
@@ -260,9 +266,8 @@ def spend(training: Training, pool: Pool, judge: Judge | None, checkpoint: Path,
 
 
 def _keep(training: Training, checkpoint: Path) -> None:
-    draft = checkpoint.with_suffix(".tmp")
-    torch.save(training.state(), draft)
-    draft.replace(checkpoint)
+    with drafted(checkpoint) as draft:
+        torch.save(training.state(), draft)
 
 
 def command() -> str:

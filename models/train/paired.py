@@ -21,6 +21,7 @@ from ..align import Seen, near
 from ..spec import AROUND, GENERALIST, PATTERNS, routed
 from ..views import look
 from .data import MOST_LINES, SEEN, SIDE, Sample, See
+from .footage import LEAST
 from .pairs import RGB, Pair, PairError, find
 from .rain import pattern_at
 
@@ -55,9 +56,17 @@ def shelves(root: Path, perceive: Callable[[Tensor], Tensor]) -> Shelves:
 
 
 def _pattern(pair: Pair, perceive: Callable[[Tensor], Tensor]) -> str:
-    rainy, _ = pair.pictures(len(pair.rainy) // 2)
+    rainy, _ = _pictures(pair, len(pair.rainy) // 2)
     with torch.no_grad():
         return routed(look(lambda shots: perceive(torch.from_numpy(shots)).tolist(), *planes(rainy)))
+
+
+def _pictures(pair: Pair, index: int) -> tuple[RGB, RGB]:
+    rainy, clean = pair.pictures(index)
+    if min(rainy.shape[:2]) < LEAST:
+        height, width = rainy.shape[:2]
+        raise PairError(f"{pair.rainy[index]}: it has {width}x{height} pixels, less than {LEAST} a side; take the pair out of the set")
+    return rainy, clean
 
 
 def told(shelves: Shelves) -> str:
@@ -96,7 +105,7 @@ class Paired:
 def sample(g: torch.Generator, spot: Spot, pattern: str, see: See = Seen) -> Sample:
     """A random SIDE x SIDE window of a frame, with its state and its truth; smaller pictures repeat their edge. PairError as Pair.pictures."""
     first, last = max(0, spot.index - REACH), min(len(spot.pair.rainy), spot.index + REACH + 1)
-    pictures = [spot.pair.pictures(k) for k in range(first, last)]
+    pictures = [_pictures(spot.pair, k) for k in range(first, last)]
     if len({rainy.shape for rainy, _ in pictures}) > 1:
         raise PairError(f"{spot.pair.rainy[spot.index]}: frames of one clip differ in size")
     top, left = (int(torch.randint(max(1, side - SIDE + 1), (), generator=g)) for side in pictures[0][0].shape[:2])

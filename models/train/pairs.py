@@ -15,11 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ..picture import read
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 SIBLINGS = (
@@ -46,7 +48,10 @@ class PairError(ValueError):
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture, or the frames of one clip in order: rainy[i] shows what clean[i] does. The same file twice: both halves of it."""
+    """One picture, or the frames of one clip in order: rainy[i] shows what clean[i] does. The same file twice: both halves of it.
+
+    name: the rainy one's place in its set's folder of such, without ending.
+    """
 
     name: str
     rainy: tuple[Path, ...]
@@ -76,6 +81,11 @@ class PairedSet:
     name: str
     pairs: tuple[Pair, ...]
 
+    @cached_property
+    def flat(self) -> bool:
+        """Whether names tell its pairs apart without their sub-folders."""
+        return len({Path(pair.name).name for pair in self.pairs}) == len(self.pairs)
+
 
 def find(root: Path) -> list[PairedSet]:
     """Every paired set below `root`, by name. PairError if there is none, or if a picture has no partner."""
@@ -101,7 +111,7 @@ def _pairs(folder: Path) -> Iterator[Pair]:
             break
     yield from _sequences(folder)
     if folder.name in SPLIT:
-        yield from (Pair(path.stem, (path,), (path,)) for path in _below(folder))
+        yield from (Pair(_key(path, folder), (path,), (path,)) for path in _below(folder))
 
 
 def _siblings(rainy: Path, clean: Path) -> Iterator[Pair]:
@@ -111,6 +121,8 @@ def _siblings(rainy: Path, clean: Path) -> Iterator[Pair]:
     if rainy.name == "real_world":
         stills, partners, clips = _below(rainy), _below(clean), []
     yield from _matched(stills, partners, rainy, clean)
+    if clips:
+        _none_left(clean, {path.name for path in clean.iterdir() if path.is_dir() and _files(path)} - {clip.name for clip in clips}, rainy)
     for clip in clips:
         frames = list(_matched(_files(clip), _files(clean / clip.name), clip, clean / clip.name))
         yield Pair(clip.name, tuple(f.rainy[0] for f in frames), tuple(f.clean[0] for f in frames))
@@ -118,13 +130,32 @@ def _siblings(rainy: Path, clean: Path) -> Iterator[Pair]:
 
 def _sequences(folder: Path) -> Iterator[Pair]:
     """NTURain: a1_Rain beside a1_GT, t1_Rain_01 beside t1_GT; frames in the order of their names. Its real rain has no truth."""
-    if not any(folder.glob("*_GT")):
+    truths = {path.name for path in folder.glob("*_GT") if path.is_dir()}
+    if not truths:
         return
-    for rainy in sorted(folder.glob("*_Rain*")):
-        clean = folder / (re.sub(r"_Rain.*", "", rainy.name) + "_GT")
-        if not clean.is_dir():
-            raise PairError(f"{rainy}: no folder {clean.name} beside it, which would hold the clean frames")
-        yield Pair(rainy.name, tuple(_files(rainy)), tuple(_files(clean)))
+    partners = {path: re.sub(r"_Rain.*", "", path.name) + "_GT" for path in sorted(folder.glob("*_Rain*")) if path.is_dir()}
+    for rainy, name in partners.items():
+        if name not in truths:
+            raise PairError(f"{rainy}: no folder {name} beside it, which would hold the clean frames")
+        yield _sequence(rainy, folder / name)
+    _none_left(folder, truths - set(partners.values()), folder)
+
+
+def _sequence(rainy: Path, clean: Path) -> Pair:
+    """Where some frames have the same names on both sides and others have none of it, one side begins earlier or lacks some."""
+    pair = Pair(rainy.name, tuple(_files(rainy)), tuple(_files(clean)))
+    names, others = ({path.stem for path in paths} for paths in (pair.rainy, pair.clean))
+    if not names:
+        raise PairError(f"{rainy}: no picture in it; complete the clip, or take its folders out of the set")
+    if names & others and (apart := sorted(names ^ others)):
+        raise PairError(f"{rainy} and {clean.name}: frame {apart[0]} is in one of them alone; name the frames alike")
+    return pair
+
+
+def _none_left(clean: Path, names: set[str], rainy: Path) -> None:
+    """PairError for clips of clean frames alone."""
+    if names:
+        raise PairError(f"{clean / min(names)}: no rainy clip for it in {rainy}; complete the set")
 
 
 def _matched(rainy: list[Path], clean: list[Path], folder: Path, other: Path) -> Iterator[Pair]:
@@ -137,7 +168,7 @@ def _matched(rainy: list[Path], clean: list[Path], folder: Path, other: Path) ->
         if found is None:
             raise PairError(f"{path}: no clean picture for it in {other}; looked for {', '.join(wanted)}")
         used.add(found)
-        yield Pair(path.stem, (path,), (found,))
+        yield Pair(_key(path, folder), (path,), (found,))
     if left := sorted(set(clean) - used):
         raise PairError(f"{left[0]}: no rainy picture for it in {folder} ({len(left)} of {len(clean)} are without one); complete the set")
 
@@ -162,7 +193,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _picture(path: Path) -> RGB:
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    bgr = read(path)
     if bgr is None:
         raise PairError(f"{path}: not a picture that OpenCV reads; fetch it again")
     return np.ascontiguousarray(bgr[..., ::-1], np.uint8)

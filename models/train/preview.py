@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..picture import write
 from ..spec import RAINY
 from .data import Clip, render
 from .footage import Scene
@@ -28,8 +29,7 @@ def sheet(scenes: list[Scene], path: Path, seed: int = 1, rows: int = 2, kinds: 
     for k, row in enumerate(picks):
         clips = [render(g, scenes[pick], storms, RAINY[k // rows], frames=2) for pick in row]
         lines.append(np.concatenate([_cell(clip) for clip in clips], 1))
-    if not cv2.imwrite(str(path), np.concatenate(lines)):
-        raise OSError(f"{path}: cannot be written; give a name that ends in .png in a folder that exists")
+    write(path, np.concatenate(lines))
 
 
 def _cell(clip: Clip) -> NDArray[Any]:
