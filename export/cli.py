@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     With one line 2 for what the user can mend, and 130 where Ctrl-C was pressed.
     """
     args = _parser().parse_args(argv)
-    _log()
     try:
-        return int(args.run(args))
+        with _logged():
+            return int(args.run(args))
     except (ExportError, OSError) as error:
         print(f"derain-export: {error}", file=sys.stderr)
         return 2
@@ -45,13 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _log() -> None:
+@contextmanager
+def _logged() -> Iterator[None]:
     """Our own messages go to stderr; those of the libraries, which talk a lot while exporting, nowhere."""
-    logging.getLogger().addHandler(logging.NullHandler())
-    ours = logging.getLogger("derain_video")
+    root, ours, here, nowhere = logging.getLogger(), logging.getLogger("derain_video"), logging.StreamHandler(), logging.NullHandler()
     ours.setLevel(logging.INFO)
-    if not ours.handlers:
-        ours.addHandler(logging.StreamHandler())
+    root.addHandler(nowhere)
+    ours.addHandler(here)
+    try:
+        yield
+    finally:
+        root.removeHandler(nowhere)
+        ours.removeHandler(here)
 
 
 def _parser() -> argparse.ArgumentParser:
