@@ -307,6 +307,8 @@ class Source:
     def _recoloured(self, picture: av.VideoFrame) -> av.VideoFrame:
         """The picture in the first one's range and matrix, where both tell theirs."""
         first, layout = self.video.tags, self.video.layout
+        if tags_of(picture) == first:
+            return picture
         tags = [mine if mine not in untold else own for mine, own, untold in zip(tags_of(picture), first, UNTOLD, strict=True)]
         changed = [mine != own not in untold for mine, own, untold in zip(tags, first, UNTOLD, strict=True)]
         if not any(changed):

@@ -28,7 +28,7 @@ from .place import file_url
 from .report import Report
 from .stored import in_layout, stored, untold
 from .tracks import FRAGMENTED, Tracks, titled, told
-from .video import Packet, Video
+from .video import Packet, Video, tags_of
 
 COMMON_KEYS = frozenset(
     "title artist album_artist album comment genre date copyright description synopsis show episode_id network composer grouping "
@@ -144,8 +144,7 @@ class Sink:
             raise WriteError(f"{self.path}: what was written cannot be read back ({line(error)}); give another --codec or .mkv") from error
         with done:
             context = cast("av.VideoCodecContext", done.streams[self.stream.index].codec_context)
-            found = int(context.color_range), int(context.colorspace), int(context.color_primaries), int(context.color_trc)
-            for what in untold(self.video, found):
+            for what in untold(self.video, tags_of(context)):
                 self.report.note(f"{self.path}: not kept by {self.container.format.name}: {what}")
             if self.tracks:
                 self.tracks.check(done)

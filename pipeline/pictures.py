@@ -24,7 +24,7 @@ from .frame import LAYOUTS, Frame, Layout, nearest, picture_of, planes_of
 from .place import file_url
 from .report import Report
 from .stored import stored
-from .video import LIMIT, Packet, Span, Video, check_size, convert
+from .video import LIMIT, Packet, Span, Tags, Video, check_size, convert, tags_of
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NUMBER = re.compile(r"%0?(\d*)d")
@@ -75,8 +75,8 @@ class PictureSource:
             self.report.note(f"{path}: left out, since no pictures of a kind that is read: {', '.join(others[:3])}{more}")
         picture, beside = self._load(self.paths[0])
         layout = nearest(picture.format)
-        colours = JFIF if layout.planes == 3 else int(picture.colorspace)
-        tags = (int(picture.color_range), colours, int(picture.color_primaries), int(picture.color_trc))
+        full, matrix, primaries, transfer = tags_of(picture)
+        tags = (full, JFIF if layout.planes == 3 else matrix, primaries, transfer)
         self.video = Video(picture.width, picture.height, layout, 1 / rate, rate, len(self.paths), tags=tags, matrix=embedded.matrix_of(beside.exif))
 
     def read(self) -> Iterator[Frame]:
@@ -203,7 +203,7 @@ def open_pictures(path: Path, like: str, video: Video, report: Report, inputs: S
             shutil.rmtree(part)
 
 
-def encoded(frame: Frame, ending: str, tags: tuple[int, int, int, int], report: Report) -> bytes:
+def encoded(frame: Frame, ending: str, tags: Tags, report: Report) -> bytes:
     """A picture file with these pixels."""
     name = ENCODERS[ending]
     layout = _layout(frame.layout, name)

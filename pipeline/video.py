@@ -56,8 +56,8 @@ class Video:
     resident: bool = False
 
 
-def tags_of(picture: av.VideoFrame) -> Tags:
-    """What a picture tells of its colours."""
+def tags_of(picture: av.VideoFrame | av.VideoCodecContext) -> Tags:
+    """What a picture, or a stream, tells of its colours."""
     return int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc)
 
 

@@ -19,7 +19,7 @@ from av.stream import Discard
 from ..carried import wears_headers
 from ..errors import DerainError, OpenError, line
 from ..frame import LAYOUTS, Frame, nearest, planes_of
-from ..video import Packet, Video, check_size, convert
+from ..video import Packet, Video, check_size, convert, tags_of
 from . import adts
 from .address import SILENCE, Address, redacted
 from .clock import JUMP, STANDING, TICK, Backoff, Timeline
@@ -292,7 +292,7 @@ class Intake:
 def describe(picture: av.VideoFrame, stream: av.VideoStream) -> Video:
     """The picture as the outputs will have it: 4:2:0 with 8 bits and even sides, which every player takes."""
     rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-    tags = (int(picture.color_range), int(picture.colorspace), int(picture.color_primaries), int(picture.color_trc))
+    tags = tags_of(picture)
     name = picture.format.name if picture.format.name in ("yuv420p", "yuvj420p") else "yuv420p"
     if nearest(picture.format).rgb:
         tags = (LIMITED, BT709, BT709, BT709)
